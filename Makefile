@@ -1,0 +1,54 @@
+# `make` lists every target.
+PYTHON ?= python3
+BIN := .venv/bin
+.DEFAULT_GOAL := help
+.PHONY: help demo test check format proto page unit bench install pictures clean
+
+help: ## List the targets.
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
+
+demo: ## Run everything: the studio and a training run on real data. Ctrl-C stops it.
+	@$(PYTHON) tools/bootstrap.py demo
+	@$(BIN)/python tools/build_page.py
+	@exec $(BIN)/weightslab demo $(ARGS)
+
+test: check ## Check the code and run all tests, with real servers and a real browser.
+	@$(BIN)/python tools/build_page.py test
+	@$(BIN)/python tools/build_page.py
+	@$(BIN)/python tools/chromium.py
+	@$(BIN)/pytest
+
+check: install ## Format, lint, types, import boundaries, generated code: about a minute.
+	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/lint-imports --no-cache > .import-linter.log || (cat .import-linter.log; exit 1)
+	@rm -f .import-linter.log
+	@$(BIN)/mypy services tools tests bench
+	@$(BIN)/python tools/build_page.py install
+	@$(BIN)/python tools/generate_proto.py --check --web
+
+unit: install ## Only the unit tests.
+	@$(BIN)/pytest tests/unit
+
+format: install ## Format the code and mend what the linter can.
+	@$(BIN)/ruff check --fix --quiet . || true
+	@$(BIN)/ruff format --quiet .
+
+proto: install ## Generate code from proto/.
+	@$(BIN)/python tools/build_page.py install
+	@$(BIN)/python tools/generate_proto.py --web
+
+page: install ## Build the page.
+	@$(BIN)/python tools/build_page.py
+
+bench: install ## Run the benches; results are written beside the scripts.
+	@for script in bench/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+install: ## Make the environment for development.
+	@$(PYTHON) tools/bootstrap.py dev
+
+pictures: ## Copy the pictures of the last browser tests into the docs.
+	@mkdir -p docs/images && cp tests/e2e/output/studio-dark.png tests/e2e/output/found-light.png docs/images/
+
+clean: ## Remove what was built and installed; data in .weightslab stays.
+	@rm -rf .venv services/ui/web/node_modules services/ui/weightslab_ui/page .mypy_cache .ruff_cache .pytest_cache

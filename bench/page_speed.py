@@ -1,0 +1,298 @@
+"""What the page costs in a real browser: paint, scrolling a million samples, redrawing long curves, heap, latency.
+
+Run: python bench/page_speed.py [--samples 1000000]   writes page_speed.json beside itself.
+
+Real bus, store, ledger, gateway and host of the page; the trainer's side of the bus is in this process, which
+registers a synthetic split, publishes curves and answers for images: only the page and its servers are measured.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import base64
+import json
+import os
+import platform
+import sys
+import tempfile
+import threading
+import time
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from playwright.sync_api import CDPSession, Page, sync_playwright
+from weightslab_common import subjects
+from weightslab_common.bus import Bus
+from weightslab_common.columns import F64, I64, pack
+from weightslab_proto.weightslab.bus.v1 import (
+    GetMediaRequest,
+    GetMediaResponse,
+    MetadataColumn,
+    SignalBatch,
+    SignalColumn,
+    SplitRegistration,
+)
+from weightslab_proto.weightslab.v1 import Branch, Mode, RunState, RunStatus
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+from tests.support.processes import wait_until  # noqa: E402
+from tests.support.studio import EXPERIMENT, Studio  # noqa: E402
+from tools import chromium  # noqa: E402
+
+PART = 20_000
+BRANCHES, POINTS, POINTS_PER_MESSAGE = 5, 100_000, 10_000
+PAGES_TURNED, REDRAWS, LIVE_STEPS = 60, 20, 40
+IDLE_SECS = 5
+FRAME_MICROSECONDS = 1e6 / 60
+TRACED = ["devtools.timeline", "disabled-by-default-devtools.timeline"]
+RESULTS = Path(__file__).with_suffix(".json")
+# A black PNG of 8×8 pixels.
+PNG = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAAAAADhZOFXAAAADElEQVR4nGNgGB4AAADIAAGtQHYiAAAAAElFTkSuQmCC")
+
+
+class Trainer:
+    """The trainer's side of the bus, in a thread of its own."""
+
+    def __init__(self, studio: Studio) -> None:
+        self._studio = studio
+        self._loop = asyncio.new_event_loop()
+        self._sequence = 0
+        self._stored = 0
+        self._step = POINTS
+        threading.Thread(target=self._loop.run_forever, daemon=True).start()
+        self._bus: Bus = self._run(Bus.connect(f"nats://127.0.0.1:{studio.nats_port}", name="bench"))
+
+    def _run(self, work: Any) -> Any:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(300)
+
+    def fill(self, sample_count: int) -> None:
+        """Register the samples, publish long curves, answer for images."""
+        self._run(self._fill(sample_count))
+
+    async def _fill(self, sample_count: int) -> None:
+        await self._bus.serve(subjects.media(EXPERIMENT), GetMediaRequest, self._media, queue="media")
+        self._told = asyncio.create_task(self._tell())
+        for first in range(0, sample_count, PART):
+            count = min(PART, sample_count - first)
+            part = SplitRegistration(
+                registration_id="bench",
+                split="train",
+                sample_count=sample_count,
+                first_position=first,
+                uids=[str(uid) for uid in range(first, first + count)],
+                metadata=[MetadataColumn(name="target", numbers=pack(np.arange(first, first + count) % 10.0, F64))],
+                media_kind="image",
+                run_id="bench",
+                complete=first + count == sample_count,
+            )
+            await self._store(subjects.SAMPLES, part)
+        values = np.cumsum(np.random.default_rng(1).normal(size=(BRANCHES, POINTS)), axis=1)
+        for branch in range(BRANCHES):
+            for first in range(0, POINTS, POINTS_PER_MESSAGE):
+                steps = np.arange(first, first + POINTS_PER_MESSAGE)
+                await self._publish(f"b{branch}", steps, values[branch, first : first + POINTS_PER_MESSAGE])
+
+    async def _publish(self, branch: str, steps: np.ndarray[Any, Any], values: np.ndarray[Any, Any]) -> None:
+        self._sequence += 1
+        column = SignalColumn(signal="train/loss", steps=pack(steps, I64), values=pack(values, F64))
+        batch = SignalBatch(run_id="bench", sequence=self._sequence, branch=branch, mode=Mode.TRAIN, columns=[column])
+        await self._store(subjects.SIGNALS, batch)
+
+    async def _store(self, what: str, message: Any) -> None:
+        self._stored += 1
+        await self._bus.store(
+            subjects.subject(EXPERIMENT, what), bytes(message), message_id=f"bench-{self._stored}", timeout_secs=30
+        )
+
+    async def _tell(self) -> None:
+        """A trainer says once a second how it stands."""
+        sequence = 0
+        while True:
+            sequence += 1
+            status = RunStatus(
+                experiment=EXPERIMENT,
+                run_id="bench",
+                sequence=sequence,
+                state=RunState.PAUSED,
+                mode=Mode.TRAIN,
+                branch="b0",
+                step=POINTS,
+                branches=[Branch(branch=f"b{number}", name=f"b{number}") for number in range(BRANCHES)],
+                last_checkpoint_step=-1,
+            )
+            await self._store(subjects.STATUS, status)
+            await asyncio.sleep(1)
+
+    async def _media(self, request: GetMediaRequest) -> GetMediaResponse:
+        return GetMediaResponse(content=PNG, media_type="image/png", version="1", source_width_px=8, source_height_px=8)
+
+    def step(self) -> float:
+        """Publish one point; returns when that began, in seconds of the machine's clock."""
+        self._step += 1
+        began = time.time()
+        self._run(self._publish("b0", np.array([self._step]), np.array([0.5])))
+        return began
+
+
+def percentiles(milliseconds: list[float]) -> dict[str, float]:
+    return {f"p{percent}_ms": round(float(np.percentile(milliseconds, percent)), 2) for percent in (50, 95)} | {
+        "count": len(milliseconds)
+    }
+
+
+SCRIPT_EVENTS = ("FunctionCall", "EvaluateScript", "RunMicrotasks", "FireAnimationFrame", "EventDispatch", "TimerFire")
+
+
+def script_per_frame(trace: bytes) -> list[float]:
+    """Milliseconds of script in each sixtieth of a second of the page's main thread in which any ran."""
+    events = [event for event in json.loads(trace)["traceEvents"] if event["name"] in SCRIPT_EVENTS and "dur" in event]
+    spent: dict[tuple[int, int], float] = {}
+    ends: dict[int, float] = {}
+    for event in sorted(events, key=lambda event: float(event["ts"])):
+        thread, start = event["tid"], event["ts"]
+        # What runs within another event is counted with it.
+        if start < ends.get(thread, 0):
+            continue
+        ends[thread] = start + event["dur"]
+        # Time on the processor where it is told: others may use the machine, too.
+        duration = event.get("tdur", event["dur"])
+        frame = (thread, int(start // FRAME_MICROSECONDS))
+        spent[frame] = spent.get(frame, 0.0) + duration / 1000
+    return list(spent.values())
+
+
+def metric(cdp: CDPSession, name: str) -> float:
+    metrics = cdp.send("Performance.getMetrics")["metrics"]
+    return float(next(one["value"] for one in metrics if one["name"] == name))
+
+
+def measure_start(page: Page, studio: Studio) -> dict[str, float]:
+    """A visit by somebody who is logged in; milliseconds since the navigation began."""
+    page.add_init_script(
+        """new MutationObserver(() => {
+            if (!window.firstImage && document.querySelector('[data-testid=grid-cell][data-image=shown]'))
+                window.firstImage = performance.now();
+        }).observe(document, {subtree: true, childList: true, attributes: true, attributeFilter: ['data-image']});"""
+    )
+    page.goto(studio.login_url)
+    page.locator('[data-image="shown"]').first.wait_for()
+    page.goto(studio.page_url)
+    page.locator('[data-image="shown"]').first.wait_for()
+    return {
+        "first_paint_ms": round(
+            page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime"), 1
+        ),
+        "first_thumbnail_ms": round(page.evaluate("window.firstImage"), 1),
+    }
+
+
+def measure_scrolling(page: Page) -> dict[str, float]:
+    """Script per frame while the wheel turns pages of the grid."""
+    box = page.get_by_test_id("grid").bounding_box()
+    assert box
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    browser = page.context.browser
+    assert browser
+    browser.start_tracing(page=page, categories=TRACED)
+    for _ in range(PAGES_TURNED):
+        page.mouse.wheel(0, 240)
+        page.wait_for_timeout(80)
+    return percentiles(script_per_frame(browser.stop_tracing()))
+
+
+def measure_redraws(page: Page) -> dict[str, float]:
+    """Script of the frames that draw all curves anew, with another smoothing each time."""
+    browser = page.context.browser
+    assert browser
+    browser.start_tracing(page=page, categories=TRACED)
+    page.evaluate(
+        """async (rounds) => {
+            const slider = document.querySelector('[data-testid=plots-smoothing]');
+            const frame = () => new Promise(requestAnimationFrame);
+            for (let round = 0; round < rounds; round++) {
+                slider.value = String(0.5 + round / 100);
+                slider.dispatchEvent(new Event('input', {bubbles: true}));
+                for (let frames = 0; frames < 6; frames++) await frame();
+            }
+        }""",
+        REDRAWS,
+    )
+    # Most frames only wait; the longest of each round draw.
+    return percentiles(sorted(script_per_frame(browser.stop_tracing()))[-REDRAWS:])
+
+
+def measure_latency(page: Page, trainer: Trainer) -> dict[str, float]:
+    """From the publishing of a point until the plot has been drawn with it."""
+    page.evaluate(
+        """() => {
+            window.drawn = [];
+            const card = document.querySelector('[data-testid=plot-card]');
+            new MutationObserver(() => requestAnimationFrame(() => window.drawn.push(Date.now() / 1000)))
+                .observe(card, {attributes: true, attributeFilter: ['data-points']});
+        }"""
+    )
+    taken = []
+    for number in range(LIVE_STEPS):
+        began = trainer.step()
+        page.wait_for_function("count => window.drawn.length > count", arg=number)
+        taken.append((page.evaluate("window.drawn.at(-1)") - began) * 1000)
+        page.wait_for_timeout(130)
+    return percentiles(taken)
+
+
+def measure_idle(page: Page) -> int:
+    """Requests within seconds in which nothing happens."""
+    page.wait_for_timeout(2_500)
+    requests: list[str] = []
+    page.on("request", lambda request: requests.append(request.url))
+    page.wait_for_timeout(IDLE_SECS * 1000)
+    return len(requests)
+
+
+def measure(studio: Studio, trainer: Trainer) -> dict[str, object]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=chromium.find(), args=["--no-sandbox", "--disable-gpu", "--enable-precise-memory-info"]
+        )
+        page = browser.new_context(viewport={"width": 1440, "height": 900}).new_page()
+        page.set_default_timeout(60_000)
+        found: dict[str, object] = {"start": measure_start(page, studio)}
+        page.locator(f'[data-testid="plot-card"][data-points="{BRANCHES * POINTS}"]').wait_for()
+        found["redraw of 5 curves of 100,000 points"] = measure_redraws(page)
+        found["script per frame while scrolling"] = measure_scrolling(page)
+        found["step to pixel"] = measure_latency(page, trainer)
+        found[f"requests in {IDLE_SECS} idle seconds"] = measure_idle(page)
+        cdp = page.context.new_cdp_session(page)
+        cdp.send("Performance.enable")
+        cdp.send("HeapProfiler.collectGarbage")
+        found["heap_mb"] = round(metric(cdp, "JSHeapUsedSize") / 1e6, 1)
+        browser.close()
+    return found
+
+
+def main(sample_count: int) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        studio = Studio(Path(folder))
+        try:
+            for name in ("nats", "store", "ledger", "gateway", "ui"):
+                studio.start_one(name)
+            trainer = Trainer(studio)
+            trainer.fill(sample_count)
+            wait_until(studio.ready, what="the studio is ready", timeout_secs=60)
+            found = measure(studio, trainer)
+        finally:
+            studio.stop()
+    machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
+    result = {"date": date.today().isoformat(), "machine": machine, "samples": sample_count, **found}
+    RESULTS.write_text(json.dumps(result, indent=2) + "\n")
+    print(json.dumps(result, indent=2))
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--samples", type=int, default=1_000_000)
+    main(parser.parse_args().samples)

@@ -1,0 +1,284 @@
+"""The message bus: NATS for hints and requests, JetStream for what must not be lost.
+
+Every payload is a protobuf message. A reply carries its gRPC status in a header, so that an error of a peer is raised
+here as the error it was there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+import betterproto
+import nats
+import nats.errors
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+from nats.js import JetStreamContext
+from nats.js.api import DiscardPolicy, StorageType, StreamConfig
+
+from weightslab_common import subjects
+from weightslab_common.errors import DeadlineExceeded, Internal, Unavailable, WeightsLabError, error_for
+
+log = logging.getLogger(__name__)
+
+MessageT = TypeVar("MessageT", bound=betterproto.Message)
+Handler = Callable[[MessageT], Awaitable[betterproto.Message]]
+
+STATUS_HEADER = "Wl-Status"
+MESSAGE_HEADER = "Wl-Message"
+
+# What trainers say: kept until the ledgers have it, bounded so that a dead ledger cannot fill the disk.
+RUN_STREAM = StreamConfig(
+    name="WL_RUN",
+    subjects=["wl.*.signals", "wl.*.values", "wl.*.samples"],
+    storage=StorageType.FILE,
+    discard=DiscardPolicy.OLD,
+    max_bytes=8 * 1024**3,
+    max_age=14 * 24 * 3600,
+    duplicate_window=120,
+)
+# The last status of each experiment.
+STATUS_STREAM = StreamConfig(
+    name="WL_STATUS",
+    subjects=["wl.*.status"],
+    storage=StorageType.FILE,
+    discard=DiscardPolicy.OLD,
+    max_msgs_per_subject=1,
+    max_bytes=256 * 1024**2,
+    allow_direct=True,
+)
+
+# Below the server's default limit of 1 MiB, with room for headers.
+PAYLOAD_TARGET_BYTES = 512 * 1024
+
+
+NOT_CONNECTED = "the message bus is not connected: is NATS running?"
+
+
+def _shown(url: str) -> str:
+    """An address without the user and the password in it."""
+    scheme, mark, rest = url.rpartition("://")
+    return scheme + mark + rest.rpartition("@")[2]
+
+
+class Bus:
+    """One connection to the bus. Make it with `Bus.connect`, end it with `close`."""
+
+    def __init__(self, client: Client, js: JetStreamContext) -> None:
+        self.client = client
+        self.js = js
+        self._opened = client.is_connected
+
+    @classmethod
+    async def connect(
+        cls,
+        url: str,
+        *,
+        name: str,
+        token: str | None = None,
+        on_disconnect: Callable[[], None] | None = None,
+        on_reconnect: Callable[[], None] | None = None,
+        wait_for_server: bool = True,
+        tls: ssl.SSLContext | None = None,
+    ) -> Bus:
+        """Connect, and keep reconnecting for ever.
+
+        With `wait_for_server` the first connection is awaited however long it takes; else Unavailable is raised when
+        the server cannot be reached at once. With `tls` the server must speak TLS.
+        """
+        bus = cls.not_yet_connected()
+        await bus.open(
+            url,
+            name=name,
+            token=token,
+            on_disconnect=on_disconnect,
+            on_reconnect=on_reconnect,
+            wait_for_server=wait_for_server,
+            tls=tls,
+        )
+        return bus
+
+    @classmethod
+    def not_yet_connected(cls) -> Bus:
+        """A bus to be opened: until then it is not connected, and requests raise Unavailable."""
+        client = Client()
+        return cls(client, client.jetstream(timeout=5))
+
+    async def open(
+        self,
+        url: str,
+        *,
+        name: str,
+        token: str | None = None,
+        on_disconnect: Callable[[], None] | None = None,
+        on_reconnect: Callable[[], None] | None = None,
+        wait_for_server: bool = True,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        """As `connect`, for a bus that is there already."""
+
+        client: Client | None = None
+
+        # nats-py refuses callbacks that are no coroutine functions.
+        async def disconnected() -> None:
+            if client is not None and client.is_closed:
+                # We ourselves have ended it.
+                return
+            log.warning("bus connection lost, reconnecting", extra={"bus": name})
+            if on_disconnect:
+                on_disconnect()
+
+        async def reconnected() -> None:
+            log.info("bus connection is back", extra={"bus": name})
+            if on_reconnect:
+                on_reconnect()
+
+        async def failed(error: Exception) -> None:
+            log.debug("bus: %s", error)
+
+        options: dict[str, Any] = {
+            "name": name,
+            "token": token,
+            "max_reconnect_attempts": -1,
+            "reconnect_time_wait": 0.25,
+            "connect_timeout": 2,
+            "ping_interval": 5,
+            "max_outstanding_pings": 2,
+            "disconnected_cb": disconnected,
+            "reconnected_cb": reconnected,
+            "error_cb": failed,
+        }
+        if tls is not None:
+            options["tls"] = tls
+        while True:
+            try:
+                # A first connection is tried once per call: nats-py would otherwise never give up or report.
+                client = await nats.connect(url, **{**options, "allow_reconnect": True, "max_reconnect_attempts": 1})
+                client.options["max_reconnect_attempts"] = -1
+                self.client, self.js, self._opened = client, client.jetstream(timeout=5), True
+                return
+            except (OSError, nats.errors.Error, TimeoutError) as error:
+                if not wait_for_server:
+                    raise Unavailable(f"no message bus at {_shown(url)}: {error}; is NATS running?") from error
+                log.debug("waiting for the bus at %s: %s", _shown(url), error)
+                await asyncio.sleep(0.25)
+
+    @property
+    def connected(self) -> bool:
+        return self.client.is_connected
+
+    async def ensure_streams(self) -> None:
+        """Create our JetStream streams, or update them to the present settings."""
+        for config in (RUN_STREAM, STATUS_STREAM):
+            try:
+                await self.js.add_stream(config)
+            except nats.js.errors.BadRequestError:
+                await self.js.update_stream(config)
+
+    async def publish(self, subject: str, message: betterproto.Message) -> None:
+        """Publish a hint: receivers may miss it and notice by its numbers."""
+        await self.client.publish(subject, bytes(message))
+
+    async def store(self, subject: str, payload: bytes, *, message_id: str, timeout_secs: float = 5.0) -> int:
+        """Publish to JetStream and return the stream sequence once it is on the server's disk.
+
+        `message_id` makes a retry within the duplicate window a no-op.
+        """
+        ack = await self.js.publish(subject, payload, timeout=timeout_secs, headers={"Nats-Msg-Id": message_id})
+        return ack.seq
+
+    async def request(
+        self,
+        subject: str,
+        message: betterproto.Message,
+        reply_type: type[MessageT],
+        *,
+        timeout_secs: float,
+        part: str,
+    ) -> MessageT:
+        """Send a request and return its reply.
+
+        `part` is who should answer (`ledger`, `trainer`, …), for the error. Raises the WeightsLabError the peer
+        raised, Unavailable when nobody listens, DeadlineExceeded when no answer comes in time.
+        """
+        if not self.connected:
+            # nats-py would queue the request and let it run into its timeout.
+            raise Unavailable(NOT_CONNECTED)
+        try:
+            reply = await self.client.request(subject, bytes(message), timeout=timeout_secs)
+        except nats.errors.NoRespondersError:
+            raise Unavailable(f"the {part} does not answer: is it running and connected to the bus?") from None
+        except (nats.errors.TimeoutError, TimeoutError):
+            raise DeadlineExceeded(f"the {part} gave no answer within {timeout_secs:g} s") from None
+        except (nats.errors.Error, OSError) as error:
+            raise Unavailable(f"the message bus is not reachable: {error}") from error
+        status = (reply.headers or {}).get(STATUS_HEADER, "0")
+        if status != "0":
+            # The text of an error is the payload: headers would have to be ASCII.
+            raise error_for(int(status), reply.data.decode("utf-8", "replace"))
+        return reply_type().parse(reply.data)
+
+    async def serve(
+        self,
+        subject: str,
+        request_type: type[MessageT],
+        handler: Handler[MessageT],
+        *,
+        queue: str = "",
+        max_concurrent: int = 64,
+    ) -> Subscription:
+        """Answer requests on `subject` by `handler`, at most `max_concurrent` at once; the others wait."""
+        gate = asyncio.Semaphore(max_concurrent)
+        running: set[asyncio.Task[None]] = set()
+
+        async def answer(message: Msg) -> None:
+            async with gate:
+                headers = None
+                try:
+                    payload = bytes(await handler(request_type().parse(message.data)))
+                except WeightsLabError as error:
+                    headers, payload = {STATUS_HEADER: str(error.status.value)}, error.message.encode()
+                except Exception:
+                    log.exception("fault while answering %s", subject)
+                    headers = {STATUS_HEADER: str(Internal.status.value)}
+                    payload = f"an internal fault while answering {subject}; the log has the details".encode()
+                if message.reply:
+                    try:
+                        await self.client.publish(message.reply, payload, headers=headers)
+                    except (nats.errors.Error, OSError) as error:
+                        log.warning("a reply on %s could not be sent: %s", subject, error)
+
+        async def received(message: Msg) -> None:
+            task = asyncio.create_task(answer(message))
+            running.add(task)
+            task.add_done_callback(running.discard)
+
+        return await self.client.subscribe(subject, queue=queue, cb=received)
+
+    async def last_status(self, experiment: str) -> bytes | None:
+        """The last stored status of `experiment`, or None. Raises Unavailable without a connection."""
+        if not self.connected:
+            raise Unavailable(NOT_CONNECTED)
+        try:
+            message = await self.js.get_last_msg(
+                STATUS_STREAM.name or "", subjects.subject(experiment, subjects.STATUS)
+            )
+        except nats.js.errors.NotFoundError:
+            return None
+        return message.data
+
+    async def close(self) -> None:
+        """Send what is pending and disconnect."""
+        if self.client.is_connected:
+            try:
+                await asyncio.wait_for(self.client.drain(), timeout=2)
+                return
+            except (nats.errors.Error, TimeoutError, OSError) as error:
+                log.debug("drain failed: %s", error)
+        if self._opened:
+            await self.client.close()

@@ -1,0 +1,67 @@
+"""Settings that more than one service reads. Flag > environment > `.env` > default."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Literal, NoReturn, TypeVar
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class ServiceSettings(BaseSettings):
+    """The base of every service's settings. Fields name their variable by `validation_alias`."""
+
+    model_config = SettingsConfigDict(
+        env_file=".env", env_file_encoding="utf-8", extra="ignore", populate_by_name=True, frozen=True
+    )
+
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "INFO", validation_alias="WL_LOG_LEVEL", description="The least severe log level that is written."
+    )
+    log_format: Literal["auto", "text", "json"] = Field(
+        "auto", validation_alias="WL_LOG_FORMAT", description="`auto` writes text to a terminal and JSON elsewhere."
+    )
+
+
+class BusSettings(ServiceSettings):
+    """For services that speak on the bus."""
+
+    nats_url: str = Field(
+        "nats://127.0.0.1:4222", validation_alias="WL_NATS_URL", description="Address of the NATS server."
+    )
+    nats_token: str | None = Field(
+        None, validation_alias="WL_NATS_TOKEN", repr=False, description="Token for the NATS server."
+    )
+
+
+class DataSettings(ServiceSettings):
+    """For services that keep files."""
+
+    data_dir: Path = Field(
+        Path(".weightslab"), validation_alias="WL_DATA_DIR", description="Folder for everything that is kept on disk."
+    )
+
+
+SettingsT = TypeVar("SettingsT", bound=BaseSettings)
+
+
+def load(kind: type[SettingsT], **flags: object) -> SettingsT:
+    """Return the settings of `kind`; a wrong value ends the process with one clear sentence per value.
+
+    `flags` are values from the command line; None means not given.
+    """
+    given = {name: value for name, value in flags.items() if value is not None}
+    try:
+        return kind(**given)  # type: ignore[arg-type]
+    except ValidationError as error:
+        _stop(kind, error)
+
+
+def _stop(kind: type[BaseSettings], error: ValidationError) -> NoReturn:
+    for fault in error.errors():
+        name = str(fault["loc"][0]) if fault["loc"] else kind.__name__
+        alias = kind.model_fields[name].validation_alias if name in kind.model_fields else None
+        sys.stderr.write(f"setting {alias or name}: {fault['msg']} (got {fault['input']!r})\n")
+    sys.exit(2)

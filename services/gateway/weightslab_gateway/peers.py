@@ -1,0 +1,73 @@
+"""Requests to the ledger and the trainer of an experiment, with the caller's deadline and clear errors."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import betterproto
+from weightslab_common import subjects
+from weightslab_common.bus import Bus
+from weightslab_common.errors import Unavailable
+from weightslab_common.names import experiment_slug
+
+from weightslab_gateway.context import time_left_secs
+from weightslab_gateway.directory import Directory
+
+ReplyT = TypeVar("ReplyT", bound=betterproto.Message)
+
+LEDGER_TIMEOUT_SECS = 30.0
+# A pause waits for the running step, a checkpoint for the disk.
+COMMAND_TIMEOUT_SECS = 120.0
+
+
+class Peers:
+    """Forwards requests over the bus."""
+
+    def __init__(self, bus: Bus, directory: Directory) -> None:
+        self._bus = bus
+        self._directory = directory
+
+    async def ledger(
+        self, method: str, request: betterproto.Message, reply_type: type[ReplyT], *, experiment: str
+    ) -> ReplyT:
+        """Ask the ledger of `experiment`. Raises NotFound for an unknown experiment, and what the ledger raises."""
+        return await self._ask(
+            subjects.ledger(experiment_slug(experiment), method),
+            request,
+            reply_type,
+            experiment=experiment,
+            part="ledger",
+            timeout_secs=LEDGER_TIMEOUT_SECS,
+        )
+
+    async def command(
+        self, verb: str, request: betterproto.Message, reply_type: type[ReplyT], *, experiment: str
+    ) -> ReplyT:
+        """Tell the trainer of `experiment`. Raises NotFound for an unknown experiment, and what the trainer raises."""
+        return await self._ask(
+            subjects.command(experiment_slug(experiment), verb),
+            request,
+            reply_type,
+            experiment=experiment,
+            part="trainer",
+            timeout_secs=COMMAND_TIMEOUT_SECS,
+        )
+
+    async def _ask(
+        self,
+        subject: str,
+        request: betterproto.Message,
+        reply_type: type[ReplyT],
+        *,
+        experiment: str,
+        part: str,
+        timeout_secs: float,
+    ) -> ReplyT:
+        try:
+            return await self._bus.request(
+                subject, request, reply_type, timeout_secs=time_left_secs(timeout_secs), part=part
+            )
+        except Unavailable:
+            # Nobody listens: either the part is down, or there is no such experiment.
+            await self._directory.require(experiment)
+            raise

@@ -1,0 +1,1 @@
+"""What gRPC and gRPC-Web have in common: frames, deadlines, status fields, compression, and what a call is."""

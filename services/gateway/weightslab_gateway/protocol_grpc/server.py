@@ -1,0 +1,98 @@
+"""The HTTP/2 server: grpclib's protocol with our own handler and our own end.
+
+grpclib's server cancels handlers at its end without a status, so that a client reading a stream hangs
+(https://github.com/vmagamedov/grpclib/issues/190), and takes messages of any size.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+import ssl
+from collections.abc import Mapping
+
+from grpclib.config import Configuration
+from grpclib.const import Handler
+from grpclib.protocol import H2Protocol
+from h2.config import H2Configuration
+
+from weightslab_gateway.ports import BACKLOG
+from weightslab_gateway.protocol.call import Limits
+from weightslab_gateway.protocol_grpc.handler import ConnectionHandler
+
+log = logging.getLogger(__name__)
+
+_CONFIGURATION = Configuration().__for_server__()
+_H2 = H2Configuration(client_side=False, header_encoding="latin-1")
+
+
+class GrpcConnection(H2Protocol):
+    """One connection of a client."""
+
+    def __init__(self, server: GrpcServer) -> None:
+        self.calls = ConnectionHandler(server.mapping, limits=server.limits, abort=self._abort, peer=self._peer)
+        super().__init__(self.calls, _CONFIGURATION, _H2)
+        self._server = server
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        self._server.connections.add(self)
+        super().connection_made(transport)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self._server.connections.discard(self)
+        super().connection_lost(exc)
+
+    def _abort(self) -> None:
+        if self._transport:
+            self._transport.abort()
+
+    def _peer(self) -> str:
+        address = self._transport.get_extra_info("peername") if self._transport else None
+        return f"{address[0]}:{address[1]}" if address else "unknown"
+
+    def say_goodbye(self) -> None:
+        """Send GOAWAY and close."""
+        if self._transport and not self._transport.is_closing():
+            self.connection._connection.close_connection()
+            self.connection.flush()
+            self._transport.close()
+
+
+class GrpcServer:
+    """Serves the methods in `mapping`."""
+
+    def __init__(self, mapping: Mapping[str, Handler], *, limits: Limits) -> None:
+        self.mapping = mapping
+        self.limits = limits
+        self.connections: set[GrpcConnection] = set()
+        self._listener: asyncio.AbstractServer | None = None
+
+    def protocol(self) -> GrpcConnection:
+        """The protocol of a new connection."""
+        return GrpcConnection(self)
+
+    async def start(self, listening: socket.socket, *, tls: ssl.SSLContext | None = None) -> None:
+        """Accept connections on a listening socket."""
+        loop = asyncio.get_running_loop()
+        self._listener = await loop.create_server(self.protocol, sock=listening, ssl=tls, backlog=BACKLOG)
+
+    async def close(self, *, grace_secs: float = 2.0) -> None:
+        """Stop listening, let running calls end within the grace, then say goodbye to every client."""
+        if self._listener:
+            self._listener.close()
+        running = [task for connection in self.connections for task in connection.calls.tasks.values()]
+        if running:
+            await asyncio.wait(running, timeout=grace_secs)
+        for connection in list(self.connections):
+            connection.say_goodbye()
+        if self._listener:
+            with contextlib.suppress(TimeoutError):
+                # From Python 3.12 on it waits for connections, too.
+                await asyncio.wait_for(self._listener.wait_closed(), timeout=grace_secs)
+        for connection in list(self.connections):
+            connection._abort()

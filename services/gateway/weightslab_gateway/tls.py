@@ -1,0 +1,57 @@
+"""TLS of the public ports: certificates read once at the start, and told of in one sentence when they do not fit."""
+
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+
+
+class BadCertificate(Exception):
+    """The certificate, the key or the authority cannot be used. The message says which setting, and why."""
+
+
+def server_context(*, certificate: Path, key: Path, client_authority: Path | None) -> ssl.SSLContext:
+    """What a server presents; with `client_authority` it takes only clients with a certificate of that authority.
+
+    Raises BadCertificate.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        context.load_cert_chain(certificate, key)
+    except (OSError, ssl.SSLError) as error:
+        raise BadCertificate(
+            f"WL_TLS_CERT={certificate} and WL_TLS_KEY={key} cannot be used: {_reason(error)}"
+        ) from error
+    if client_authority is not None:
+        try:
+            context.load_verify_locations(client_authority)
+        except (OSError, ssl.SSLError) as error:
+            raise BadCertificate(f"WL_TLS_CLIENT_CA={client_authority} cannot be used: {_reason(error)}") from error
+        context.verify_mode = ssl.CERT_REQUIRED
+    return context
+
+
+def with_protocol(context: ssl.SSLContext, protocol: str) -> ssl.SSLContext:
+    """`context`, offering only `protocol` (ALPN: `h2` or `http/1.1`)."""
+    context.set_alpn_protocols([protocol])
+    return context
+
+
+def bus_context(*, authority: Path | None, certificate: Path | None, key: Path | None) -> ssl.SSLContext | None:
+    """How the NATS server is checked and what it is shown; None when no setting asks for TLS. Raises BadCertificate."""
+    if authority is None and certificate is None:
+        return None
+    try:
+        context = ssl.create_default_context(cafile=authority)
+        if certificate is not None:
+            context.load_cert_chain(certificate, key)
+    except (OSError, ssl.SSLError) as error:
+        raise BadCertificate(
+            f"WL_NATS_CA={authority}, WL_NATS_CERT={certificate}, WL_NATS_KEY={key} cannot be used: {_reason(error)}"
+        ) from error
+    return context
+
+
+def _reason(error: OSError) -> str:
+    return error.strerror or str(error)

@@ -1,0 +1,27 @@
+"""Arrays indexed by row that grow with the catalog."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+
+def grown(array: NDArray[Any], length: int, fill: Any) -> NDArray[Any]:
+    """Return `array` itself when it has at least `length` items, else a copy with room for growth, padded by `fill`."""
+    if len(array) >= length:
+        return array
+    bigger = new_array(max(length, len(array) * 2, 1024), array.dtype, fill)
+    bigger[: len(array)] = array
+    return bigger
+
+
+def new_array(length: int, dtype: DTypeLike, fill: Any) -> NDArray[Any]:
+    """A new array full of `fill`; zeros take no memory until they are written."""
+    return np.zeros(length, dtype=dtype) if not fill else np.full(length, fill, dtype=dtype)
+
+
+def sized(array: NDArray[Any], length: int, fill: Any) -> NDArray[Any]:
+    """Exactly the first `length` items of `array`, as if it had been grown to them."""
+    return grown(array, length, fill)[:length]

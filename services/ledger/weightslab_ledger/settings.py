@@ -1,0 +1,47 @@
+"""Settings of the ledger."""
+
+from __future__ import annotations
+
+from pydantic import Field
+from weightslab_common.settings import BusSettings, DataSettings
+
+
+class LedgerSettings(BusSettings, DataSettings):
+    """What one ledger process can be told."""
+
+    redis_url: str = Field(
+        "redis://127.0.0.1:6379",
+        validation_alias="WL_REDIS_URL",
+        repr=False,
+        description="Address of the Redis-protocol server that keeps catalogs and edits.",
+    )
+    step_samples_bytes: int = Field(
+        512 * 1024**2,
+        ge=1024**2,
+        validation_alias="WL_STEP_SAMPLES_BYTES",
+        description="Disk space per experiment for the samples behind each step; the oldest are dropped beyond it.",
+    )
+    history_bytes: int = Field(
+        1024**3,
+        ge=1024**2,
+        validation_alias="WL_HISTORY_BYTES",
+        description="Disk space per experiment for the values of each epoch; the oldest are dropped beyond it.",
+    )
+    view_cache_bytes: int = Field(
+        128 * 1024**2,
+        ge=1024**2,
+        validation_alias="WL_VIEW_CACHE_BYTES",
+        description="Memory per experiment for the sorted views of viewers; the least used are dropped beyond it.",
+    )
+    snapshot_interval_secs: float = Field(
+        30.0,
+        gt=0,
+        validation_alias="WL_SNAPSHOT_INTERVAL_SECS",
+        description="How often the columns of per-sample values are written to disk; what came later is read again.",
+    )
+    idle_unload_secs: float = Field(
+        1800.0,
+        gt=0,
+        validation_alias="WL_IDLE_UNLOAD_SECS",
+        description="An experiment that no trainer and no viewer used for so long leaves memory until it is asked for.",
+    )

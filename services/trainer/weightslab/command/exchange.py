@@ -1,0 +1,80 @@
+"""Tags that come in from a file; and the experiment that a command is for, through the bus."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from weightslab_common.bus import Bus
+from weightslab_common.errors import FailedPrecondition, InvalidArgument
+from weightslab_common.names import tag_text
+from weightslab_common.settings import load
+from weightslab_proto.weightslab.v1 import (
+    Edit,
+    EditOperation,
+    SampleList,
+    SampleRef,
+    SummarizeSelectionRequest,
+    SummarizeSelectionResponse,
+    Target,
+)
+
+from weightslab.console.experiment import Experiment, known_experiments
+from weightslab.console.settings import ConsoleSettings
+from weightslab.console.standalone import bus_address
+
+
+@contextlib.asynccontextmanager
+async def opened(*, experiment: str | None, data_dir: Path | None) -> AsyncIterator[Experiment]:
+    """The experiment that was named, or the only one. Raises FailedPrecondition, Unavailable."""
+    settings = load(ConsoleSettings, experiment=experiment, data_dir=data_dir)
+    url, token = bus_address(settings)
+    bus = await Bus.connect(url, name="exchange", token=token, wait_for_server=False)
+    try:
+        known = await known_experiments(bus)
+        if not settings.experiment and len(known) != 1:
+            names = ", ".join(known) or "none"
+            raise FailedPrecondition(f"name the experiment with --experiment; there are: {names}")
+        yield Experiment(settings.experiment or known[0], bus)
+    finally:
+        await bus.close()
+
+
+def read_tags(file: Path) -> dict[str, list[SampleRef]]:
+    """The samples of each tag in a CSV file. Raises InvalidArgument that names the line."""
+    tags: dict[str, list[SampleRef]] = {}
+    try:
+        with file.open(encoding="utf-8", newline="") as lines:
+            reader = csv.DictReader(lines)
+            missing = {"split", "uid", "tag"} - set(reader.fieldnames or [])
+            if missing:
+                raise InvalidArgument(f"{file} has no column {', '.join(sorted(missing))}: it needs split, uid and tag")
+            for row in reader:
+                if not row["split"] or not row["uid"] or row["tag"] is None:
+                    raise InvalidArgument(f"{file}, line {reader.line_num}: split, uid and tag must all be there")
+                try:
+                    tag = tag_text(row["tag"])
+                except InvalidArgument as error:
+                    raise InvalidArgument(f"{file}, line {reader.line_num}: {error.message}") from None
+                tags.setdefault(tag, []).append(SampleRef(split=row["split"], uid=row["uid"]))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InvalidArgument(f"{file} is no CSV in UTF-8: {error}") from error
+    return tags
+
+
+async def put_tags(
+    tags: dict[str, list[SampleRef]], *, experiment: str | None, data_dir: Path | None
+) -> list[tuple[str, Edit]]:
+    """Make one edit per tag, after every sample was found to exist. Raises what the ledger raises."""
+    async with opened(experiment=experiment, data_dir=data_dir) as found:
+        for samples in tags.values():
+            target = Target(samples=SampleList(samples=samples))
+            # Raises for a sample that does not exist, before the first edit is made.
+            await found.ledger(
+                "summarize_selection",
+                SummarizeSelectionRequest(experiment=found.name, target=target),
+                SummarizeSelectionResponse,
+            )
+        return [(tag, await found.edit(EditOperation.ADD_TAG, samples, tag=tag)) for tag, samples in tags.items()]

@@ -1,0 +1,58 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+data_dir = click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder for everything that is kept on disk.  [WL_DATA_DIR; .weightslab]",
+)
+
+_PORT = click.IntRange(1, 65535)
+
+
+def _port(flag: str, text: str) -> Decorator:
+    return click.option(flag, type=_PORT, metavar="PORT", help=text)
+
+
+_STUDIO: list[Decorator] = [
+    data_dir,
+    _port("--page-port", "The page.  [VITE_PORT; 5173]"),
+    _port("--web-port", "gRPC-Web and images.  [ENVOY_PORT; 8080]"),
+    _port("--admin-port", "Health and metrics.  [ENVOY_ADMIN_PORT; 9901]"),
+    _port("--grpc-port", "gRPC.  [GRPC_BACKEND_PORT; 50051]"),
+    _port("--nats-port", "The embedded message bus.  [WL_NATS_PORT; a free one]"),
+    _port("--redis-port", "The embedded store.  [WL_REDIS_PORT; a free one]"),
+    click.option(
+        "--console-port",
+        type=click.IntRange(0, 65535),
+        metavar="PORT",
+        help="The console of the demo's run; 0 takes a free one.  [CLI_PORT; 60000]",
+    ),
+    click.option(
+        "--log-level",
+        type=click.Choice(["DEBUG", "INFO", "WARNING", "ERROR"], case_sensitive=False),
+        help="The least severe log level that is shown.  [WL_LOG_LEVEL; INFO]",
+    ),
+    click.option(
+        "--log-format",
+        type=click.Choice(["auto", "text", "json"]),
+        help="`auto`: text on a terminal, JSON elsewhere.  [WL_LOG_FORMAT; auto]",
+    ),
+    click.option("--no-browser", is_flag=True, help="Do not open the page in a browser."),
+]
+
+
+def studio(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of commands that start a studio."""
+    for option in reversed(_STUDIO):
+        command = option(command)
+    return command

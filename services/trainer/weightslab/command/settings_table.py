@@ -1,0 +1,92 @@
+"""Every setting of every part: its value, where that comes from, and what it is for. Secrets are never shown."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from dataclasses import dataclass
+
+from dotenv import dotenv_values
+from pydantic.fields import FieldInfo
+from weightslab_common.settings import ServiceSettings, load
+
+# Named, not imported: the command describes services without depending on them, and leaves out what is not installed.
+SETTINGS = {
+    "studio": "weightslab.studio.settings:StudioSettings",
+    "trainer": "weightslab.settings:TrainerSettings",
+    "console": "weightslab.console.settings:ConsoleSettings",
+    "ledger": "weightslab_ledger.settings:LedgerSettings",
+    "gateway": "weightslab_gateway.settings:GatewaySettings",
+    "ui": "weightslab_ui.settings:UiSettings",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One environment variable and what the parts that read it make of it."""
+
+    variable: str
+    value: str
+    # `environment`, `.env` or `default`.
+    source: str
+    default: str
+    parts: list[str]
+    description: str
+
+
+def classes() -> dict[str, type[ServiceSettings]]:
+    """The settings of each part that is installed."""
+    found = {}
+    for part, where in SETTINGS.items():
+        module, _, name = where.partition(":")
+        try:
+            found[part] = getattr(importlib.import_module(module), name)
+        except ModuleNotFoundError:
+            continue
+    return found
+
+
+def table() -> list[Setting]:
+    """All settings, sorted by variable."""
+    dotenv = dotenv_values(".env") if os.path.exists(".env") else {}
+    known: dict[str, Setting] = {}
+    for part, kind in classes().items():
+        values = load(kind)
+        for name, field in kind.model_fields.items():
+            variable = str(field.validation_alias or name)
+            if variable in known:
+                known[variable].parts.append(part)
+                continue
+            in_environment = variable in os.environ
+            known[variable] = Setting(
+                variable=variable,
+                value=_shown(getattr(values, name), field),
+                source="environment" if in_environment else ".env" if variable in dotenv else "default",
+                default=_shown(field.get_default(call_default_factory=True), field),
+                parts=[part],
+                description=field.description or "",
+            )
+    return [known[variable] for variable in sorted(known)]
+
+
+def markdown() -> str:
+    """All settings as a table for the documentation."""
+    rows = [
+        f"| `{setting.variable}` | {_cell(setting.default)} | {', '.join(setting.parts)} | {setting.description} |"
+        for setting in table()
+    ]
+    return "\n".join(["| variable | default | read by | meaning |", "|---|---|---|---|", *rows])
+
+
+def _cell(default: str) -> str:
+    return default if default in ("–", "(hidden)") else f"`{default}`"
+
+
+def _shown(value: object, field: FieldInfo) -> str:
+    if value is None or value == "":
+        return "–"
+    if not field.repr:
+        return "(hidden)"
+    if isinstance(value, tuple):
+        return ",".join(map(str, value)) or "–"
+    return str(value)

@@ -1,0 +1,1 @@
+"""Training runs on real data, to try WeightsLab with."""

@@ -1,0 +1,211 @@
+"""Sees to it that images are served: by a worker process, or by a thread when a dataset cannot travel to one."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import contextlib
+import copyreg
+import io
+import logging
+import os
+import sys
+import time
+from multiprocessing.reduction import ForkingPickler
+from pathlib import Path
+from typing import Any
+
+from nats.aio.subscription import Subscription
+from weightslab_common import subjects
+from weightslab_common.bus import Bus
+from weightslab_proto.weightslab.bus.v1 import GetMediaRequest, GetMediaResponse
+
+from weightslab.media_process import FRAME
+from weightslab.media_source import MediaSource, MediaSplit
+from weightslab.split import Split
+
+log = logging.getLogger(__name__)
+
+_RESTART_SECS = 0.5
+# A worker that dies so often, each time so soon, has a fault that starting it again does not mend.
+_EARLY_DEATHS = 3
+_EARLY_SECS = 20.0
+_STOP_SECS = 2.0
+# A dataset that is larger in memory than this is not copied.
+_MAX_PICKLE_BYTES = 1024 * 1024 * 1024
+
+
+class Unpicklable(Exception):
+    """The dataset cannot travel to another process; the message says why."""
+
+
+class MediaWorker:
+    """Starts the worker with the datasets that were added, and starts it again when it dies.
+
+    Lives on the publisher thread, but for its construction.
+    """
+
+    def __init__(
+        self, *, experiment: str, nats_url: str, nats_token: str | None, predictions: Path, in_thread: bool
+    ) -> None:
+        self._experiment = experiment
+        self._predictions = predictions
+        self._in_thread = in_thread
+        self._nats_url = nats_url
+        self._nats_token = nats_token
+        self._splits: list[MediaSplit] = []
+        self._added = 0
+        self._changed = asyncio.Event()
+        self._process: asyncio.subprocess.Process | None = None
+        self._thread: Subscription | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """The worker's process id; None when there is none."""
+        return self._process.pid if self._process and self._process.returncode is None else None
+
+    def add(self, split: Split) -> None:
+        """Serve the samples of a split, too; one of the same registration is served already."""
+        known = {other.registration_id for other in self._splits}
+        if split.catalog.registration_id not in known:
+            self._splits.append(
+                MediaSplit(split.name, split.dataset, split.catalog.uids, split.catalog.registration_id)
+            )
+            self._changed.set()
+
+    async def run(self, bus: Bus) -> None:
+        """Keep the images served, until cancelled."""
+        while True:
+            await self._changed.wait()
+            self._changed.clear()
+            splits = list(self._splits)
+            if self._in_thread:
+                await self._serve_in_thread(bus, splits)
+                continue
+            try:
+                frames = await asyncio.to_thread(_frames, splits)
+            except Unpicklable as reason:
+                log.warning("images are read in a thread of the training process: %s", reason)
+                await self._serve_in_thread(bus, splits)
+                continue
+            if not await self._serve_in_process(frames):
+                log.warning("images are read in a thread of the training process: the media worker cannot start")
+                await self._serve_in_thread(bus, splits)
+
+    async def stop(self) -> None:
+        """End the worker."""
+        process = self._process
+        if process is None or process.returncode is not None:
+            return
+        if process.stdin:
+            process.stdin.close()
+        process.terminate()
+        try:
+            await asyncio.wait_for(process.wait(), timeout=_STOP_SECS)
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+
+    async def _serve_in_process(self, frames: list[bytes]) -> bool:
+        """Serve by a worker process until another split is added; False when it dies again and again at its start."""
+        early_deaths = 0
+        while not self._changed.is_set():
+            started = time.monotonic()
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "weightslab.media_process",
+                self._experiment,
+                self._nats_url,
+                str(self._predictions),
+                stdin=asyncio.subprocess.PIPE,
+                env={**os.environ, "WL_NATS_TOKEN": self._nats_token or "", "OMP_NUM_THREADS": "1"},
+            )
+            with contextlib.suppress(ConnectionError):
+                assert self._process.stdin is not None
+                for frame in frames:
+                    self._process.stdin.write(frame)
+                    await self._process.stdin.drain()
+            ended = asyncio.create_task(self._process.wait())
+            changed = asyncio.create_task(self._changed.wait())
+            try:
+                await asyncio.wait({ended, changed}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                ended.cancel()
+                changed.cancel()
+            if self._changed.is_set():
+                await self.stop()
+                return True
+            early_deaths = early_deaths + 1 if time.monotonic() - started < _EARLY_SECS else 0
+            if early_deaths == _EARLY_DEATHS:
+                return False
+            log.warning("the media worker has died (exit status %s); it is started again", self._process.returncode)
+            await asyncio.sleep(_RESTART_SECS)
+        return True
+
+    async def _serve_in_thread(self, bus: Bus, splits: list[MediaSplit]) -> None:
+        source = MediaSource(predictions=self._predictions)
+        for split in splits:
+            source.add(split)
+
+        async def answer(request: GetMediaRequest) -> GetMediaResponse:
+            return await asyncio.to_thread(source.get, request)
+
+        if self._thread is not None:
+            await self._thread.unsubscribe()
+        self._thread = await bus.serve(
+            subjects.media(self._experiment), GetMediaRequest, answer, queue="media", max_concurrent=1
+        )
+
+
+class _PlainPickler(ForkingPickler):
+    """Pickles tensors by value. torch teaches the one of `multiprocessing` to move them into shared memory instead,
+    which would change the storage that the training uses.
+    """
+
+    def __init__(self, file: io.BytesIO) -> None:
+        super().__init__(file)
+        self.dispatch_table: Any = copyreg.dispatch_table
+
+
+def _frames(splits: list[MediaSplit]) -> list[bytes]:
+    return [_frame(split) for split in splits]
+
+
+def _frame(split: MediaSplit) -> bytes:
+    """What a worker needs to serve a split, as it goes through the pipe. Raises Unpicklable."""
+    content = io.BytesIO()
+    try:
+        _PlainPickler(content).dump(split)
+    except Exception as error:
+        # The user's objects: pickling may raise anything.
+        raise Unpicklable(f"the dataset of split {split.name!r} cannot be pickled ({error})") from error
+    payload = content.getvalue()
+    if len(payload) > _MAX_PICKLE_BYTES:
+        raise Unpicklable(f"the dataset of split {split.name!r} is {len(payload) >> 20} MiB in memory")
+    script = _main_script() if b"__main__" in payload else ""
+    return FRAME.pack(len(script.encode()), len(payload)) + script.encode() + payload
+
+
+def _main_script() -> str:
+    """The user's script, when another process can import it without running it. Raises Unpicklable."""
+    path = getattr(sys.modules["__main__"], "__file__", None)
+    if not path or not Path(path).exists():
+        raise Unpicklable("the dataset's class is defined interactively; put it into a module")
+    if not _is_guarded(Path(path).read_text()):
+        raise Unpicklable(
+            f'the dataset\'s class is defined in {Path(path).name}, which has no `if __name__ == "__main__":`; '
+            "add it, or put the class into a module"
+        )
+    return str(Path(path).resolve())
+
+
+def _is_guarded(source: str) -> bool:
+    """Whether a script has a top-level `if __name__ == "__main__":`."""
+    return any(
+        isinstance(node, ast.If)
+        and isinstance(node.test, ast.Compare)
+        and isinstance(node.test.left, ast.Name)
+        and node.test.left.id == "__name__"
+        for node in ast.parse(source).body
+    )

@@ -1,0 +1,53 @@
+"""Watched optimizers: each step is counted, and none is taken in audit mode."""
+
+from __future__ import annotations
+
+import functools
+import types
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from weightslab.records import AUDIT_MODE
+
+if TYPE_CHECKING:
+    from weightslab.run import Run
+
+
+def watch(optimizer: torch.optim.Optimizer, *, run: Run, counts: bool) -> None:
+    """Put our step in front of the optimizer's own. Steps of the run are those of the optimizer that `counts`."""
+    own_step = optimizer.step
+
+    @functools.wraps(own_step)
+    def step(self: torch.optim.Optimizer, *args: Any, **kwargs: Any) -> Any:
+        if run.mode == AUDIT_MODE:
+            closure = args[0] if args else kwargs.get("closure")
+            # Schedulers warn when they are stepped before the optimizer was.
+            self._opt_called = True  # type: ignore[attr-defined]
+            if counts:
+                run.gate.count_step()
+            return closure() if closure is not None else None
+        result = own_step(*args, **kwargs)
+        if counts:
+            run.count_step()
+        return result
+
+    # A bound method, as schedulers that are made later expect to find.
+    optimizer.step = types.MethodType(step, optimizer)  # type: ignore[method-assign]
+
+
+def options(optimizer: torch.optim.Optimizer) -> set[str]:
+    """Names of numeric options that can be set."""
+    return {
+        name
+        for group in optimizer.param_groups
+        for name, value in group.items()
+        if name != "params" and type(value) in (int, float)
+    }
+
+
+def set_option(optimizer: torch.optim.Optimizer, name: str, *, value: float, before: float) -> None:
+    """Set an option in every parameter group; groups that differ from `before` keep their ratio to it."""
+    for group in optimizer.param_groups:
+        ratio = group[name] / before if before else 1.0
+        group[name] = value * ratio if ratio != 1.0 else value

@@ -1,0 +1,49 @@
+"""Fixtures that every kind of test may use: real servers, and a whole running studio."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from weightslab_common import embedded
+
+from tests.support.processes import Process, accepts, wait_until
+from tests.support.running import running_studio
+from tests.support.studio import Studio
+
+
+def _serve(command: list[str], port: int, log: Path) -> Iterator[Process]:
+    process = Process(command, log=log)
+    process.start()
+    try:
+        wait_until(lambda: accepts(port) or not process.running, what=f"{command[0]} listens")
+        assert process.running, process.output()
+        yield process
+    finally:
+        process.stop()
+
+
+@pytest.fixture(scope="session")
+def nats_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A NATS server with JetStream that the whole session shares; tests use experiments of their own."""
+    folder = tmp_path_factory.mktemp("nats")
+    port = embedded.free_port()
+    for _ in _serve(embedded.nats_command(folder, port=port), port, folder / "log"):
+        yield f"nats://127.0.0.1:{port}"
+
+
+@pytest.fixture(scope="session")
+def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A Redis-protocol server, append-only file synced at every write, that the whole session shares."""
+    folder = tmp_path_factory.mktemp("store")
+    port = embedded.free_port()
+    for _ in _serve(embedded.store_command(folder, port=port), port, folder / "log"):
+        yield f"redis://127.0.0.1:{port}"
+
+
+@pytest.fixture(scope="session")
+def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
+    """The studio with the demo's training run that all tests of the session share; each leaves it training."""
+    with running_studio(tmp_path_factory.mktemp("studio")) as studio:
+        yield studio

@@ -1,0 +1,133 @@
+"""Volumes, masks over images, and names that would be code if the page took them for it."""
+
+from __future__ import annotations
+
+import io
+import re
+import sys
+from collections.abc import Iterator
+
+import pytest
+from PIL import Image
+from playwright.sync_api import Browser, Locator, Page, expect
+
+from tests.e2e.hands import cell
+from tests.support import volumes_run
+from tests.support.processes import wait_until
+from tests.support.running import running_studio
+from tests.support.studio import Studio
+
+pytestmark = [pytest.mark.timeout(180)]
+
+
+@pytest.fixture(scope="module")
+def volumes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
+    """A studio whose trainer is the run on volumes."""
+    command = [sys.executable, volumes_run.__file__]
+    with running_studio(tmp_path_factory.mktemp("volumes"), trainer=command) as studio:
+        yield studio
+
+
+@pytest.fixture
+def volume_page(browser: Browser, volumes: Studio) -> Iterator[Page]:
+    context = browser.new_context(viewport={"width": 1440, "height": 900})
+    context.set_default_timeout(20_000)
+    page = context.new_page()
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("dialog", lambda dialog: errors.append(f"a name was run as code: {dialog.message}"))
+    page.goto(volumes.login_url)
+    cell(page, 0).wait_for()
+    yield page
+    context.close()
+    assert errors == []
+
+
+def _open(page: Page) -> Locator:
+    cell(page, 0).dblclick()
+    image = page.get_by_test_id("modal-image")
+    expect(image).to_have_attribute("data-status", "shown")
+    return image
+
+
+def _color(image: Locator, x: float, y: float) -> tuple[int, int, int]:
+    """What is seen at a place of the open volume, given as fractions of the square image."""
+    box = image.bounding_box()
+    assert box is not None
+    side = min(box["width"], box["height"])
+    left = box["x"] + (box["width"] - side) / 2 + x * side
+    top = box["y"] + (box["height"] - side) / 2 + y * side
+    picture = image.page.screenshot(clip={"x": left, "y": top, "width": 1, "height": 1})
+    pixel = Image.open(io.BytesIO(picture)).convert("RGB").getpixel((0, 0))
+    assert isinstance(pixel, tuple)
+    return pixel[0], pixel[1], pixel[2]
+
+
+# Places of the squares of class 1 and 2, near their edges, and of the background.
+INK, OTHER, BARE = (0.18, 0.18), (0.81, 0.81), (0.9, 0.1)
+
+
+def test_slice_k_of_the_page_is_slice_k_of_the_volume(volume_page: Page) -> None:
+    image = _open(volume_page)
+    slider = volume_page.get_by_test_id("modal-slice")
+    for number in range(1, volumes_run.SLICES):
+        if number % 2:
+            volume_page.keyboard.press("ArrowUp")
+        else:
+            slider.fill(str(number))
+            volume_page.get_by_test_id("modal").focus()
+        expect(slider).to_have_value(str(number))
+        expected = round(number / 10 * 255)
+        wait_until(
+            lambda: abs(_color(image, *BARE)[0] - expected) <= 3,  # noqa: B023 -- called before the next turn
+            what=f"slice {number} is shown",
+        )
+
+
+def test_the_ground_truth_lies_over_the_image_by_class(volume_page: Page) -> None:
+    volume_page.get_by_test_id("overlay-gt").click()
+    expect(cell(volume_page, 0)).to_have_attribute("data-mask", "shown")
+    expect(volume_page.get_by_test_id("class-toggle")).to_have_count(2)
+    volume_page.locator('[data-testid="class-color"][data-class="1"]').fill("#ff0000")
+    volume_page.get_by_test_id("overlay-opacity").fill("1")
+    volume_page.get_by_test_id("overlay-contour").uncheck()
+
+    image = _open(volume_page)
+    expect(image).to_have_attribute("data-mask", "true")
+    assert _color(image, *INK) == (255, 0, 0)
+    assert _color(image, *BARE) == (0, 0, 0)
+    assert _color(image, *OTHER) == (0, 0, 0)
+    volume_page.get_by_test_id("modal-slice").fill("4")
+    wait_until(lambda: _color(image, *OTHER) not in ((0, 0, 0), (102, 102, 102)), what="class 2 begins at slice 3")
+    # Split view keeps the left half bare.
+    volume_page.get_by_test_id("modal").focus()
+    volume_page.keyboard.press("5")
+    wait_until(lambda: _color(image, *INK)[0] < 255, what="the left half is bare")
+    assert _color(image, *OTHER) != (102, 102, 102)
+    volume_page.keyboard.press("1")
+    expect(image).to_have_attribute("data-mask", "false")
+    volume_page.keyboard.press("2")
+    volume_page.keyboard.press("5")
+    volume_page.keyboard.press("Escape")
+
+    assert "overlay=gt" in volume_page.url
+    volume_page.locator('[data-testid="class-toggle"][data-class="1"]').uncheck()
+    image = _open(volume_page)
+    expect(image).to_have_attribute("data-mask", "true")
+    assert _color(image, *INK) != (255, 0, 0)
+
+
+def test_hostile_names_are_shown_verbatim(volume_page: Page) -> None:
+    card = volume_page.locator('[data-testid="plot-card"]').filter(has_text=volumes_run.SIGNAL)
+    expect(card.first).to_be_visible()
+    field = volume_page.locator('[data-testid="field-toggle"]').and_(
+        volume_page.locator(f"[data-field='{volumes_run.METADATA}']")
+    )
+    field.check()
+    expect(cell(volume_page, 0)).to_contain_text("<script>alert(", timeout=20_000)
+    volume_page.keyboard.press("2")
+    expect(volume_page.get_by_text(volumes_run.CLASS_NAMES[1], exact=True)).to_be_visible()
+    volume_page.get_by_test_id("distribution-column").select_option(label=volumes_run.METADATA)
+    volume_page.get_by_test_id("category").first.click()
+    matched = volume_page.get_by_test_id("count-matched")
+    expect(matched).to_have_attribute("data-value", re.compile("^1[0-9]$"))

@@ -1,0 +1,60 @@
+"""A training run on small volumes with masks, its names as hostile as names can be: for tests of the page."""
+
+from __future__ import annotations
+
+import time
+
+import torch
+import weightslab as wl
+from torch import nn
+from torch.utils.data import DataLoader, Dataset
+
+COUNT, SLICES, SIDE = 40, 6, 24
+CLASS_NAMES = ("background", "<i>ink</i>", "class & co")
+METADATA = "<b onclick=alert(1)>site</b>"
+SIGNAL = "<img src=x onerror=alert(2)>"
+
+
+class Volumes(Dataset[tuple[torch.Tensor, torch.Tensor]]):
+    """Volumes (1, Z, H, W) whose slice k has the brightness k/10, and masks (Z, H, W) of class ids.
+
+    Class 1 is a square at the upper left in every slice, class 2 one at the lower right from slice 3 on.
+    """
+
+    def __len__(self) -> int:
+        return COUNT
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
+        volume = (torch.arange(SLICES, dtype=torch.float32) / 10)[None, :, None, None].expand(1, -1, SIDE, SIDE)
+        mask = torch.zeros(SLICES, SIDE, SIDE, dtype=torch.int64)
+        mask[:, 4:12, 4:12] = 1
+        mask[3:, 12:20, 12:20] = 2
+        return volume.clone(), mask
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    sites = [f'"/><script>alert({index % 3})</script>' for index in range(COUNT)]
+    loader = wl.watch_loader(
+        DataLoader(Volumes(), batch_size=8, shuffle=True),
+        split="train",
+        metadata={METADATA: sites},
+        class_names=CLASS_NAMES,
+    )
+    model = wl.watch_model(nn.Conv3d(1, len(CLASS_NAMES), 1))
+    optimizer = wl.watch_optimizer(torch.optim.SGD(model.parameters(), lr=0.1))
+    criterion = wl.watch_loss(nn.CrossEntropyLoss())
+    oddly_named = wl.watch_loss(nn.CrossEntropyLoss(), name=SIGNAL)
+    wl.serve()
+    while True:
+        for volumes, masks in loader:
+            optimizer.zero_grad()
+            logits = model(volumes)
+            criterion(logits, masks).backward()
+            optimizer.step()
+            oddly_named(logits.detach(), masks)
+            time.sleep(0.05)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,111 @@
+"""Tables as files of each format."""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+import json
+import math
+import sys
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+
+import pytest
+from pyarrow import parquet
+from weightslab.command.formats import WRITERS, replaced, write_table
+from weightslab.command.tables import Column, Kind, Row, Table
+from weightslab_common.errors import FailedPrecondition
+
+ODD = ["a,b", 'say "hi"', "日本", "<b>", "tag:z", "two\nlines"]
+COLUMNS = (
+    Column("uid", Kind.TEXT),
+    Column("tags", Kind.TEXTS),
+    Column("step", Kind.INTEGER),
+    Column("loss", Kind.NUMBER),
+    Column("discarded", Kind.FLAG),
+)
+ROWS: list[Row] = [
+    (text, [text, "x"], None if not at else 2**53 + at, at / 7, at % 2 == 0) for at, text in enumerate(ODD)
+]
+
+
+async def _batches(*batches: Sequence[Row]) -> AsyncIterator[list[Row]]:
+    for batch in batches:
+        yield list(batch)
+
+
+async def _written(form: str, *batches: Sequence[Row]) -> bytes:
+    file = io.BytesIO()
+    assert await write_table(Table(COLUMNS, _batches(*batches)), file, form=form) == sum(map(len, batches))
+    return file.getvalue()
+
+
+async def test_csv_keeps_odd_text_lists_and_large_numbers() -> None:
+    back = list(csv.reader(io.StringIO((await _written("csv", ROWS[:2], [], ROWS[2:])).decode(), newline="")))
+    assert back[0] == ["uid", "tags", "step", "loss", "discarded"]
+    assert [row[0] for row in back[1:]] == ODD
+    assert [json.loads(row[1]) for row in back[1:]] == [[text, "x"] for text in ODD]
+    assert [row[2] for row in back[1:]] == ["", *(str(2**53 + at) for at in range(1, len(ODD)))]
+    assert [float(row[3]) for row in back[1:]] == [row[3] for row in ROWS]
+
+
+async def test_json_is_valid_whatever_the_numbers_are() -> None:
+    rows: list[Row] = [("a", [], 1, value, True) for value in (math.nan, math.inf, 1e-300)]
+    back = json.loads(await _written("json", rows[:1], rows[1:]))
+    assert [row["loss"] for row in back] == [None, None, 1e-300]
+    assert list(back[0]) == [column.name for column in COLUMNS]
+
+
+async def test_parquet_has_a_type_for_each_column_and_keeps_every_cell(tmp_path: Path) -> None:
+    path = tmp_path / "out.parquet"
+    path.write_bytes(await _written("parquet", ROWS[:3], [], ROWS[3:]))
+    table = parquet.read_table(path)
+    assert [str(field.type) for field in table.schema] == ["string", "list<element: string>", "int64", "double", "bool"]
+    assert [tuple(row.values()) for row in table.to_pylist()] == ROWS
+
+
+@pytest.mark.parametrize("form", WRITERS)
+async def test_nothing_is_still_a_file_of_its_format(form: str, tmp_path: Path) -> None:
+    content = await _written(form)
+    match form:
+        case "csv":
+            assert content == b"uid,tags,step,loss,discarded\n"
+        case "json":
+            assert json.loads(content) == []
+        case _:
+            (tmp_path / "out").write_bytes(content)
+            assert parquet.read_table(tmp_path / "out").num_rows == 0
+
+
+@pytest.mark.parametrize("form", ["csv", "json"])
+async def test_rows_are_written_as_they_come(form: str) -> None:
+    file = io.BytesIO()
+    sizes = []
+
+    async def batches() -> AsyncIterator[list[Row]]:
+        for row in ROWS:
+            sizes.append(file.tell())
+            yield [row]
+
+    await write_table(Table(COLUMNS, batches()), file, form=form)
+    assert all(later > earlier for earlier, later in itertools.pairwise(sizes))
+
+
+async def test_without_pyarrow_parquet_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(FailedPrecondition, match=r"pip install 'weightslab\[parquet\]'"):
+        await _written("parquet")
+
+
+def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "out.csv"
+    with replaced(path) as file:
+        file.write(b"one")
+    with pytest.raises(KeyError), replaced(path) as file:
+        file.write(b"half")
+        raise KeyError
+    assert path.read_text() == "one"
+    assert list(tmp_path.iterdir()) == [path]
+    with pytest.raises(FailedPrecondition, match="cannot be written"), replaced(tmp_path / "missing" / "out.csv"):
+        pass

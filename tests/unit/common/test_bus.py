@@ -1,0 +1,82 @@
+"""The bus against a real NATS server."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+from weightslab_common import subjects
+from weightslab_common.bus import Bus
+from weightslab_common.embedded import free_port
+from weightslab_common.errors import InvalidArgument, NotFound, Unavailable
+from weightslab_proto.weightslab.bus.v1 import LedgerHealthRequest, LedgerHealthResponse
+from weightslab_proto.weightslab.v1 import RunStatus
+
+
+@pytest.fixture
+async def bus(nats_url: str) -> AsyncIterator[Bus]:
+    bus = await Bus.connect(nats_url, name="test")
+    await bus.ensure_streams()
+    yield bus
+    await bus.close()
+
+
+async def _ask(bus: Bus, subject: str) -> LedgerHealthResponse:
+    return await bus.request(subject, LedgerHealthRequest(), LedgerHealthResponse, timeout_secs=2, part="ledger")
+
+
+async def test_a_reply_comes_back(bus: Bus) -> None:
+    async def answer(request: LedgerHealthRequest) -> LedgerHealthResponse:
+        return LedgerHealthResponse(version="7")
+
+    await bus.serve(subjects.ledger("reply", "health"), LedgerHealthRequest, answer)
+    assert (await _ask(bus, subjects.ledger("reply", "health"))).version == "7"
+
+
+async def test_an_error_of_the_peer_is_raised_here_with_its_text(bus: Bus) -> None:
+    async def refuse(request: LedgerHealthRequest) -> LedgerHealthResponse:
+        raise InvalidArgument("uid '日本' does not exist")
+
+    await bus.serve(subjects.ledger("error", "health"), LedgerHealthRequest, refuse)
+    with pytest.raises(InvalidArgument, match="uid '日本' does not exist"):
+        await _ask(bus, subjects.ledger("error", "health"))
+
+
+async def test_nobody_listening_is_unavailable_and_names_the_part(bus: Bus) -> None:
+    with pytest.raises(Unavailable, match="the ledger does not answer"):
+        await _ask(bus, subjects.ledger("nobody", "health"))
+
+
+async def test_no_server_is_unavailable_when_not_told_to_wait() -> None:
+    with pytest.raises(Unavailable, match="no message bus"):
+        await Bus.connect(f"nats://127.0.0.1:{free_port()}", name="test", wait_for_server=False)
+
+
+async def test_a_message_id_is_stored_once(bus: Bus) -> None:
+    subject = subjects.subject("once", subjects.SIGNALS)
+    first = await bus.store(subject, b"x", message_id="once-1")
+    assert await bus.store(subject, b"x", message_id="once-1") == first
+
+
+async def test_only_the_last_status_is_kept(bus: Bus) -> None:
+    assert await bus.last_status("status-kept") is None
+    for step in (1, 2):
+        status = RunStatus(experiment="status-kept", step=step)
+        await bus.store(subjects.subject("status-kept", subjects.STATUS), bytes(status), message_id=f"s{step}")
+    stored = await bus.last_status("status-kept")
+    assert stored is not None
+    assert RunStatus().parse(stored).step == 2
+
+
+def test_a_not_found_keeps_its_class() -> None:
+    from weightslab_common.errors import error_for
+
+    assert isinstance(error_for(NotFound.status.value, "x"), NotFound)
+
+
+async def test_an_orderly_end_is_not_told_as_a_lost_connection(nats_url: str, caplog: pytest.LogCaptureFixture) -> None:
+    told: list[str] = []
+    bus = await Bus.connect(nats_url, name="test", on_disconnect=lambda: told.append("lost"))
+    await bus.close()
+    assert told == []
+    assert "connection lost" not in caplog.text

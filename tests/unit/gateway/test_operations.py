@@ -1,0 +1,118 @@
+"""What operators see: ports, health, readiness, metrics, the end; as the process that they run."""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+from grpclib.client import Channel
+from weightslab_common.embedded import free_port
+from weightslab_gateway.ports import take_port
+from weightslab_proto.grpc.health.v1 import HealthCheckRequest, HealthCheckResponseServingStatus, HealthStub
+from weightslab_proto.weightslab.v1 import ListExperimentsRequest
+
+from tests.support.processes import Process, accepts, wait_until
+from tests.unit.gateway.conftest import Gateway
+from tests.unit.gateway.peers import LedgerPeer
+
+
+def _process(nats_url: str, folder: Path, *flags: str, **environment: str) -> Process:
+    ports = {name: str(free_port()) for name in ("GRPC_BACKEND_PORT", "ENVOY_PORT", "ENVOY_ADMIN_PORT")}
+    given = {"WL_NATS_URL": nats_url, "WL_DATA_DIR": str(folder), **ports, **environment}
+    command = [sys.executable, "-m", "weightslab_gateway", *flags]
+    process = Process(command, log=folder / "gateway.log", environment=given)
+    process.start()
+    return process
+
+
+def _refusal(process: Process) -> tuple[int | None, str]:
+    wait_until(lambda: not process.running, what="the gateway refuses to start")
+    return process.stop(), process.output()
+
+
+def test_a_busy_port_is_named_with_its_setting(nats_url: str, tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        status, output = _refusal(_process(nats_url, tmp_path, ENVOY_PORT=port))
+    assert status == 2
+    assert port in output
+    assert "ENVOY_PORT=" in output
+    assert "Traceback" not in output
+
+
+def test_of_two_that_start_at_once_one_serves_and_the_other_says_why_not(nats_url: str, tmp_path: Path) -> None:
+    ports = {name: str(free_port()) for name in ("GRPC_BACKEND_PORT", "ENVOY_PORT", "ENVOY_ADMIN_PORT")}
+    folders = [tmp_path / "one", tmp_path / "two"]
+    for folder in folders:
+        folder.mkdir()
+    both = [_process(nats_url, folder, **ports) for folder in folders]
+    wait_until(lambda: sum(process.running for process in both) == 1, what="one of both ends")
+    loser = next(process for process in both if not process.running)
+    winner = next(process for process in both if process.running)
+    wait_until(lambda: "gateway serves" in winner.output(), what="the other serves")
+    assert winner.stop() == 0
+    assert loser.stop() == 2
+    assert "is in use by another program" in loser.output()
+    assert "Traceback" not in loser.output()
+
+
+def test_an_open_bind_needs_a_token_of_its_own(nats_url: str, tmp_path: Path) -> None:
+    status, output = _refusal(_process(nats_url, tmp_path, "--bind", "0.0.0.0", WL_VIEWER_TOKEN="secret-of-viewers"))
+    assert status == 2
+    assert "WL_TOKEN" in output
+    assert "--insecure" in output
+    assert "secret-of-viewers" not in output
+
+
+def test_the_token_is_made_once_and_only_its_owner_reads_it(nats_url: str, tmp_path: Path) -> None:
+    web_port = free_port()
+    tokens = []
+    for _ in range(2):
+        process = _process(nats_url, tmp_path, ENVOY_PORT=str(web_port))
+        wait_until(lambda: accepts(web_port), what="the gateway listens")
+        assert process.stop() == 0
+        tokens.append((tmp_path / "token").read_text())
+        assert stat.S_IMODE(os.stat(tmp_path / "token").st_mode) == 0o600
+    assert tokens[0] == tokens[1]
+    assert tokens[0].strip() not in process.output()
+
+
+async def test_ready_means_that_bus_and_ledger_answer(gateway: Gateway, ledger: LedgerPeer) -> None:
+    async with httpx.AsyncClient(base_url=gateway.admin_url) as http:
+        assert (await http.get("/healthz")).json() == {"status": "alive"}
+        ready = await http.get("/readyz")
+        assert (ready.status_code, ready.json()) == (200, {"ready": True, "missing": []})
+        assert (await http.get("/else")).status_code == 404
+        assert (await http.post("/healthz")).status_code == 405
+
+
+async def test_calls_are_counted(gateway: Gateway, ledger: LedgerPeer) -> None:
+    async with gateway.api() as api:
+        await api.experiments.list_experiments(ListExperimentsRequest())
+    async with httpx.AsyncClient(base_url=gateway.admin_url) as http:
+        text = (await http.get("/metrics")).text
+    path = "/weightslab.v1.ExperimentService/ListExperiments"
+    assert f'wl_gateway_calls_total{{method="{path}",status="OK",transport="grpc"}} 1.0' in text
+    assert "wl_gateway_bus_connected 1.0" in text
+
+
+@pytest.mark.parametrize("service", ["", "weightslab.v1.SampleService"])
+async def test_health_is_told_without_a_token(gateway: Gateway, service: str) -> None:
+    async with Channel("127.0.0.1", gateway.grpc_port) as channel:
+        reply = await HealthStub(channel).check(HealthCheckRequest(service=service))
+        assert reply.status == HealthCheckResponseServingStatus.SERVING
+        async for watched in HealthStub(channel).watch(HealthCheckRequest(service="nothing")):
+            assert watched.status == HealthCheckResponseServingStatus.SERVICE_UNKNOWN
+            break
+
+
+def test_replies_are_not_held_back_to_be_sent_together() -> None:
+    with take_port(host="127.0.0.1", port=0, setting="ENVOY_PORT") as taken:
+        assert taken.proto == socket.IPPROTO_TCP, "else asyncio leaves Nagle's algorithm on"

@@ -1,0 +1,62 @@
+"""Rules of the house that a linter does not know."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SERVICES = sorted((ROOT / "services").rglob("*.py"))
+# Beyond this a file does more than one thing.
+MAX_LINES = 600
+# Ways to run what came from outside.
+FORBIDDEN_CALLS = {"eval", "exec", "compile", "__import__"}
+FORBIDDEN_MODULES = {"pickle", "cPickle", "dill", "cloudpickle", "marshal", "shelve"}
+
+
+def _relative(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def test_there_is_code_to_check() -> None:
+    assert len(SERVICES) > 20
+
+
+@pytest.mark.parametrize("path", SERVICES, ids=_relative)
+def test_nothing_evaluates_or_unpickles(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Call):
+            if isinstance(node.func, ast.Name):
+                assert node.func.id not in FORBIDDEN_CALLS, f"line {node.lineno} calls {node.func.id}"
+            assert not any(keyword.arg == "shell" for keyword in node.keywords), f"line {node.lineno} uses a shell"
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module or ""]
+            for module in modules:
+                assert module.split(".")[0] not in FORBIDDEN_MODULES, f"line {node.lineno} imports {module}"
+
+
+def test_files_stay_small() -> None:
+    sources = [
+        path
+        for pattern in ("*.py", "*.ts", "*.tsx", "*.css")
+        for folder in ("services", "tests", "tools", "bench")
+        for path in (ROOT / folder).rglob(pattern)
+        if "node_modules" not in path.parts and "proto" not in path.parts and "page" not in path.parts
+    ]
+    long = {_relative(path): lines for path in sources if (lines := len(path.read_text().splitlines())) > MAX_LINES}
+    assert not long, long
+
+
+def test_every_package_tells_that_it_is_typed() -> None:
+    packages = [path.parent for path in (ROOT / "services").glob("*/weightslab*/__init__.py")]
+    assert len(packages) == 5
+    for package in packages:
+        assert (package / "py.typed").exists(), package
+
+
+def test_architecture_names_every_package() -> None:
+    text = (ROOT / "ARCHITECTURE.md").read_text()
+    for package in (ROOT / "services").glob("*/weightslab*/__init__.py"):
+        assert package.parent.name in text

@@ -1,0 +1,301 @@
+"""Saving, loading, branching, restarting."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, WeightedRandomSampler
+from weightslab import tuning
+from weightslab.branches import BranchTree
+from weightslab.checkpointing import Checkpointing
+from weightslab.checkpoints import CheckpointInfo, CheckpointStore
+from weightslab.gate import GateState
+from weightslab.records import AUDIT_MODE
+from weightslab.run import Run
+from weightslab_common.errors import FailedPrecondition
+
+from tests.support.processes import wait_until
+from tests.unit.trainer.runs import Background, Numbered, Training, same
+
+
+def _served(folder: Path, *, every: int = 0, seed: int = 0, restore: bool = True, keep: int = 100) -> Training:
+    """A training whose checkpoints are on, as `serve` turns them on."""
+    training = Training(Run(), seed=seed)
+    training.checkpoints = Checkpointing(  # type: ignore[attr-defined]
+        training.run,
+        store=CheckpointStore(folder),
+        branches=BranchTree(folder),
+        every=every,
+        keep_last=keep,
+        restore=restore,
+    )
+    training.run.before_batch = training.checkpoints.before_batch  # type: ignore[attr-defined]
+    return training.watch()
+
+
+def _checkpoints(training: Training) -> Checkpointing:
+    checkpointing: Checkpointing = training.checkpoints  # type: ignore[attr-defined]
+    return checkpointing
+
+
+def _load(training: Training, branch: str, step: int) -> CheckpointInfo:
+    checkpoints = _checkpoints(training)
+    info = checkpoints.store.at_or_before(branch, step)
+    checkpoints.load(info, checkpoints.store.read(info))
+    return info
+
+
+def _resume(training: Training) -> None:
+    """What the loop's gate does when people resume."""
+    training.run.gate.resume()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "checkpoints"
+
+
+@pytest.mark.parametrize("step", [8, 3])
+def test_a_restarted_training_is_bit_identical_to_one_that_was_never_stopped(folder: Path, step: int) -> None:
+    plain = Training(Run()).watch().train(20)
+    stopped = _served(folder).train(step)
+    _checkpoints(stopped).save().result(10)
+    _checkpoints(stopped).close()
+    restarted = _served(folder, seed=1).train(20 - step)
+    assert restarted.run.step == 20
+    assert restarted.run.branch == "main"
+    assert restarted.seen == plain.seen[step:]
+    assert restarted.losses == plain.losses[step:]
+    assert same(restarted.weights(), plain.weights())
+    assert restarted.optimizer.state_dict()["param_groups"] == plain.optimizer.state_dict()["param_groups"]
+    assert restarted.run.run_id != stopped.run.run_id
+
+
+def test_with_a_sampler_and_adam_and_discards_the_rest_of_the_epoch_is_the_same(folder: Path) -> None:
+    def build(training: Training) -> Training:
+        training.loader = DataLoader(Numbered(22), batch_size=4, sampler=WeightedRandomSampler(range(1, 23), 30))
+        training.optimizer = torch.optim.Adam(training.model.parameters())
+        training.scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(training.optimizer, T_max=10)
+        return training
+
+    plain = build(Training(Run())).watch()
+    plain.run.splits["train"].discard([1, 20], discarded=True)
+    plain.train(12)
+    seen = []
+    for seed, steps in ((0, 5), (1, 7)):
+        training = build(Training(Run(), seed=seed))
+        checkpoints = Checkpointing(
+            training.run,
+            store=CheckpointStore(folder),
+            branches=BranchTree(folder),
+            every=0,
+            keep_last=3,
+            restore=True,
+        )
+        training.run.before_batch = checkpoints.before_batch
+        training.watch().run.splits["train"].discard([1, 20], discarded=True)
+        training.train(steps)
+        checkpoints.save().result(10)
+        seen += training.seen
+    assert seen == plain.seen
+    assert same(training.weights(), plain.weights())
+
+
+def test_it_saves_by_itself_and_load_answers_the_newest_at_or_before(folder: Path) -> None:
+    training = _served(folder, every=10).train(58)
+    wait_until(lambda: _checkpoints(training).last_step == 50, what="step 50 is saved")
+    _checkpoints(training).close()
+    assert [info.step for info in _checkpoints(training).store.all()] == [10, 20, 30, 40, 50]
+    assert _load(training, "main", 57).step == 50
+
+
+def test_a_loop_that_goes_on_after_the_end_of_serving_is_just_a_loop(folder: Path) -> None:
+    training = _served(folder, every=2).train(5)
+    _checkpoints(training).close()
+    training.train_on(5)
+    assert max(info.step for info in _checkpoints(training).store.all()) <= 5
+
+
+def test_loading_alone_makes_no_branch_and_resuming_makes_one_with_its_parent(folder: Path) -> None:
+    training = _served(folder).train(5)
+    _checkpoints(training).save().result(10)
+    saved = training.weights()
+    training.train_on(4)
+    branches = _checkpoints(training).branches
+    _load(training, "main", 7)
+    assert same(training.weights(), saved)
+    assert training.run.step == 5
+    assert training.run.gate.state is GateState.PENDING
+    assert [record.branch for record in branches.all()] == ["main"]
+    _resume(training)
+    training.train_on(1)
+    assert training.run.branch == "b2"
+    assert [(r.branch, r.parent_branch, r.parent_step) for r in branches.all()] == [("main", "", 0), ("b2", "main", 5)]
+    moments = [record.moment for record in training.run.ring.take()]
+    assert [(moment.branch, moment.step) for moment in moments][-2:] == [("main", 8), ("b2", 5)]
+
+
+def test_a_branch_repeats_its_parent_bit_identically_when_nothing_is_changed(folder: Path) -> None:
+    training = _served(folder).train(7)
+    _checkpoints(training).save().result(10)
+    training.train_on(6)
+    first, seen = training.weights(), training.seen[7:]
+    _load(training, "main", 7)
+    _resume(training)
+    training.train_on(6)
+    assert training.seen[13:] == seen
+    assert same(training.weights(), first)
+
+
+def test_loading_leaves_discards_and_hyperparameters_alone(folder: Path) -> None:
+    training = _served(folder)
+    training.run.hyperparameters.watch({"optimizer": {"lr": 0.05}})
+    training.train(3)
+    _checkpoints(training).save().result(10)
+    tuning.apply(training.run, "optimizer.lr", 0.4)
+    training.run.splits["train"].discard([2], discarded=True)
+    _load(training, "main", 3)
+    assert training.optimizer.param_groups[0]["lr"] == 0.4
+    assert training.run.hyperparameters.applied() == {"optimizer.lr": 0.4}
+    assert training.run.splits["train"].discarded.nonzero()[0].tolist() == [2]
+    _resume(training)
+    training.train_on(1)
+    assert training.optimizer.param_groups[0]["lr"] == 0.4
+
+
+def test_a_schedule_goes_on_from_where_it_was_saved(folder: Path) -> None:
+    training = _served(folder).train(4)
+    training.run.hyperparameters.watch({"lr": 0.05})
+    _checkpoints(training).save().result(10)
+    training.train_on(8)
+    assert training.optimizer.param_groups[0]["lr"] == pytest.approx(0.0125)
+    _load(training, "main", 4)
+    assert training.optimizer.param_groups[0]["lr"] == 0.05
+
+
+@pytest.mark.parametrize("file", ["tensors.safetensors", "state.json", "manifest.json"])
+@pytest.mark.parametrize("damage", ["flip", "truncate", "remove", "foreign"])
+def test_a_damaged_checkpoint_is_refused_by_name_and_the_run_is_unchanged(folder: Path, file: str, damage: str) -> None:
+    training = _served(folder).train(3)
+    info = _checkpoints(training).save().result(10)
+    training.train_on(2)
+    weights = training.weights()
+    path = folder / "main" / f"{3:012d}" / file
+    content = bytearray(path.read_bytes())
+    if damage == "flip":
+        content[len(content) // 2] ^= 0x55
+        path.write_bytes(content)
+    elif damage == "truncate":
+        path.write_bytes(content[: len(content) // 2])
+    elif damage == "remove":
+        path.unlink()
+    else:
+        path.write_bytes(b"PK\x03\x04 a foreign file")
+    # A manifest that still reads may give the blame to the file whose checksum it changed.
+    named = r"manifest\.json|checksum" if file == "manifest.json" else file.replace(".", r"\.")
+    with pytest.raises(FailedPrecondition, match=named):
+        _checkpoints(training).store.read(info)
+    assert same(training.weights(), weights)
+    assert training.run.step == 5
+
+
+def test_a_checkpoint_of_another_model_is_refused_and_the_run_is_unchanged(folder: Path) -> None:
+    _checkpoints(saved := _served(folder).train(2)).save().result(10)
+    other = Training(Run())
+    other.model = nn.Sequential(nn.Linear(4, 3))
+    other.optimizer = torch.optim.SGD(other.model.parameters(), lr=0.1)
+    other.scheduler = torch.optim.lr_scheduler.StepLR(other.optimizer, step_size=5)
+    other.watch().train(1)
+    weights = other.weights()
+    checkpoints = _checkpoints(saved)
+    refusing = Checkpointing(
+        other.run, store=checkpoints.store, branches=checkpoints.branches, every=0, keep_last=1, restore=False
+    )
+    info = checkpoints.store.at_or_before("main", 2)
+    with pytest.raises(FailedPrecondition, match="model 'model' differs"):
+        refusing.load(info, checkpoints.store.read(info))
+    assert same(other.weights(), weights)
+    assert refusing.loaded is None
+    assert other.run.gate.state is GateState.RUNNING
+
+
+def test_nothing_is_saved_or_loaded_in_audit_mode(folder: Path) -> None:
+    training = _served(folder).train(2)
+    info = _checkpoints(training).save().result(10)
+    training.run.mode = AUDIT_MODE
+    with pytest.raises(FailedPrecondition, match="audit mode"):
+        _checkpoints(training).save()
+    with pytest.raises(FailedPrecondition, match="audit mode"):
+        _checkpoints(training).load(info, {})
+
+
+@pytest.mark.parametrize("in_order", [True, False])
+def test_a_restart_that_loses_steps_goes_on_as_a_branch_of_what_was_saved(folder: Path, in_order: bool) -> None:
+    first = _served(folder).train(4)
+    _checkpoints(first).save().result(10)
+    first.train_on(3)
+    if in_order:
+        _checkpoints(first).close()
+    restarted = _served(folder).train(1)
+    record = _checkpoints(restarted).branches.all()[-1]
+    assert (restarted.run.branch, record.parent_branch, record.parent_step) == ("b2", "main", 4)
+
+
+def test_a_restart_without_a_checkpoint_is_a_line_of_its_own(folder: Path) -> None:
+    _served(folder).train(2)
+    restarted = _served(folder).train(1)
+    assert (restarted.run.branch, restarted.run.step) == ("b2", 1)
+    assert _checkpoints(restarted).branches.all()[-1].parent_branch == ""
+
+
+def test_a_restart_takes_an_older_checkpoint_when_the_newest_is_damaged(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = _served(folder).train(2)
+    _checkpoints(first).save().result(10)
+    first.train_on(2)
+    _checkpoints(first).save().result(10)
+    (folder / "main" / f"{4:012d}" / "state.json").write_text("{}")
+    restarted = _served(folder).train(1)
+    assert restarted.run.step == 3
+    assert "main@4 is not restored" in caplog.text
+
+
+def test_a_load_asked_for_before_the_first_batch_is_what_the_run_begins_with(folder: Path) -> None:
+    first = _served(folder).train(2)
+    _checkpoints(first).save().result(10)
+    first.train_on(2)
+    _checkpoints(first).save().result(10)
+    second = _served(folder)
+    gate = second.run.gate
+    loading = gate.submit(lambda: _load(second, "main", 3))
+    loop = Background(lambda: second.train(1))
+    assert loading.result(10).step == 2
+    wait_until(lambda: gate.state is GateState.PAUSED, what="loading pauses")
+    gate.resume().result(5)
+    loop.join()
+    assert (second.run.branch, second.run.step) == ("b2", 3)
+
+
+def test_retention_keeps_the_last_of_each_branch_and_branch_points(folder: Path) -> None:
+    training = _served(folder, keep=2).train(1)
+    checkpoints: Any = _checkpoints(training)
+    for _ in range(4):
+        checkpoints.save().result(10)
+        training.train_on(1)
+    assert [info.step for info in checkpoints.store.all()] == [3, 4]
+    _load(training, "main", 3)
+    _resume(training)
+    for _ in range(4):
+        training.train_on(1)
+        checkpoints.save().result(10)
+    assert [(info.branch, info.step) for info in checkpoints.store.all()] == [
+        ("main", 3),
+        ("main", 4),
+        ("b2", 6),
+        ("b2", 7),
+    ]

@@ -1,0 +1,176 @@
+"""Images over the bus, from a worker process that may die and a dataset that may not travel."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import os
+import signal
+import sys
+import types
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch.utils.data import Dataset, TensorDataset
+from weightslab import media
+from weightslab.media_source import MediaSource, MediaSplit
+from weightslab_common import subjects
+from weightslab_common.bus import Bus
+from weightslab_common.errors import DeadlineExceeded, InvalidArgument, NotFound, Unavailable
+from weightslab_proto.weightslab.bus.v1 import GetMediaRequest, GetMediaResponse
+
+from tests.unit.trainer.peers import eventually, new_experiment
+from tests.unit.trainer.runs import split_of
+
+IMAGES = torch.arange(4 * 6 * 8, dtype=torch.uint8).reshape(4, 1, 6, 8)
+
+
+class Broken(Dataset[Any]):
+    """Sample 1 cannot be read, and it knows what cannot be pickled."""
+
+    def __init__(self) -> None:
+        self.origin: Callable[[], int] = lambda: 1
+
+    def __len__(self) -> int:
+        return 2
+
+    def __getitem__(self, index: int) -> Any:
+        if index == 1:
+            raise OSError("the disk is gone")
+        return torch.zeros(6, 8), torch.tensor([[0, 255], [3, 4]])
+
+
+def _dataset() -> TensorDataset:
+    return TensorDataset(IMAGES, torch.arange(4))
+
+
+async def _get(bus: Bus, experiment: str, uid: str, **options: Any) -> GetMediaResponse:
+    request = GetMediaRequest(split="train", uid=uid, **options)
+    return await bus.request(subjects.media(experiment), request, GetMediaResponse, timeout_secs=10, part="media")
+
+
+async def _first(bus: Bus, experiment: str, uid: str) -> GetMediaResponse:
+    async def look() -> GetMediaResponse | None:
+        try:
+            return await _get(bus, experiment, uid)
+        except (Unavailable, DeadlineExceeded):
+            return None
+
+    return await eventually(look, what="the worker answers", timeout_secs=60)
+
+
+def _pixels(reply: GetMediaResponse) -> list[list[int]]:
+    pixels: list[list[int]] = np.asarray(Image.open(io.BytesIO(reply.content))).tolist()
+    return pixels
+
+
+async def test_a_worker_process_answers_and_is_started_again_when_it_is_killed(nats_url: str, tmp_path: Path) -> None:
+    experiment = new_experiment()
+    bus = await Bus.connect(nats_url, name="test")
+    worker = media.MediaWorker(
+        experiment=experiment, nats_url=nats_url, nats_token=None, predictions=tmp_path / "p.db", in_thread=False
+    )
+    running = asyncio.create_task(worker.run(bus))
+    try:
+        worker.add(split_of(_dataset()))
+        reply = await _first(bus, experiment, "2")
+        assert _pixels(reply) == IMAGES[2, 0].tolist()
+        assert (reply.media_type, reply.source_width_px, reply.source_height_px) == ("image/png", 8, 6)
+        pid = worker.pid
+        assert pid is not None
+        assert pid != os.getpid()
+        os.kill(pid, signal.SIGKILL)
+        assert _pixels(await _first(bus, experiment, "3")) == IMAGES[3, 0].tolist()
+        assert worker.pid not in (None, pid)
+        with pytest.raises(NotFound, match="split 'train' has no sample '4'"):
+            await _get(bus, experiment, "4")
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        await worker.stop()
+        await bus.close()
+    assert worker.pid is None
+
+
+async def test_a_dataset_that_cannot_be_pickled_is_served_by_a_thread_and_that_is_said(
+    nats_url: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    experiment = new_experiment()
+    bus = await Bus.connect(nats_url, name="test")
+    worker = media.MediaWorker(
+        experiment=experiment, nats_url=nats_url, nats_token=None, predictions=tmp_path / "p.db", in_thread=False
+    )
+    running = asyncio.create_task(worker.run(bus))
+    try:
+        worker.add(split_of(Broken()))
+        assert (await _first(bus, experiment, "0")).source_height_px == 6
+        assert "images are read in a thread of the training process" in caplog.text
+        with pytest.raises(NotFound, match="sample '1' of split 'train' cannot be read: OSError: the disk is gone"):
+            await _get(bus, experiment, "1")
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        await bus.close()
+
+
+async def test_a_worker_that_dies_again_and_again_is_replaced_by_a_thread(
+    nats_url: str, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # It pickles by its name here, and no other process can import it.
+    nowhere = types.ModuleType("only_in_this_process")
+    local = type("Local", (TensorDataset,), {"__module__": nowhere.__name__})
+    nowhere.Local = local  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, nowhere.__name__, nowhere)
+    experiment = new_experiment()
+    bus = await Bus.connect(nats_url, name="test")
+    worker = media.MediaWorker(
+        experiment=experiment, nats_url=nats_url, nats_token=None, predictions=tmp_path / "p.db", in_thread=False
+    )
+    running = asyncio.create_task(worker.run(bus))
+    try:
+        worker.add(split_of(local(IMAGES, torch.arange(4))))
+        assert _pixels(await _first(bus, experiment, "1")) == IMAGES[1, 0].tolist()
+        assert "the media worker cannot start" in caplog.text
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        await bus.close()
+
+
+def _source(folder: Path) -> MediaSource:
+    source = MediaSource(predictions=folder / "p.db")
+    source.add(MediaSplit("train", Broken(), ("a", "b"), "registration"))
+    return source
+
+
+def test_the_mask_of_a_sample_is_its_ground_truth(tmp_path: Path) -> None:
+    reply = _source(tmp_path).get(GetMediaRequest(split="train", uid="a", layer="gt"))
+    assert _pixels(reply) == [[0, 255], [3, 4]]
+    assert reply.version == "registration"
+
+
+def test_what_does_not_exist_is_named(tmp_path: Path) -> None:
+    source = _source(tmp_path)
+    with pytest.raises(NotFound, match="no split 'other'"):
+        source.get(GetMediaRequest(split="other", uid="a"))
+    with pytest.raises(NotFound, match="no prediction is kept for sample 'a' of split 'train'"):
+        source.get(GetMediaRequest(split="train", uid="a", layer="pred"))
+    with pytest.raises(InvalidArgument, match="no layer 'depth'; there are: image, gt, pred, diff"):
+        source.get(GetMediaRequest(split="train", uid="a", layer="depth"))
+
+
+@pytest.mark.parametrize(
+    ("script", "guarded"),
+    [
+        ("import x\nif __name__ == '__main__':\n    main()\n", True),
+        ("import x\nmain()\n", False),
+        ("def f():\n    if __name__ == '__main__':\n        pass\n", False),
+    ],
+)
+def test_only_a_guarded_script_is_imported_by_the_worker(script: str, guarded: bool) -> None:
+    assert media._is_guarded(script) is guarded

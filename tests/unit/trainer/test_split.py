@@ -1,0 +1,105 @@
+"""What a split registers."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import Subset, TensorDataset
+from weightslab.messages import registrations
+from weightslab.split import (
+    Catalog,
+    MetadataColumn,
+    class_names_of,
+    metadata_columns,
+    registration_id,
+    targets_of,
+    uids_of,
+)
+from weightslab_common.bus import PAYLOAD_TARGET_BYTES
+from weightslab_common.columns import F64, unpack
+from weightslab_common.errors import InvalidArgument
+
+from tests.unit.trainer.runs import Numbered, split_of
+
+
+def test_uids_are_the_index_or_what_is_given() -> None:
+    assert uids_of(Numbered(3), None) == ("0", "1", "2")
+    assert uids_of(Numbered(3), ["a", "b", 7]) == ("a", "b", "7")
+    assert uids_of(Numbered(3), lambda index: f"scan {index}") == ("scan 0", "scan 1", "scan 2")
+
+
+def test_a_subset_names_its_samples_as_the_whole_does() -> None:
+    subset = Subset(Subset(Numbered(10), [9, 4, 2]), [2, 0])
+    assert uids_of(subset, None) == ("2", "9")
+    targets = targets_of(subset)
+    assert targets is not None
+    assert targets.tolist() == [2, 0]
+
+
+def test_missing_and_double_uids_are_refused() -> None:
+    with pytest.raises(InvalidArgument, match="2 uids were given for a dataset of 3 samples"):
+        uids_of(Numbered(3), ["a", "b"])
+    with pytest.raises(InvalidArgument, match="'a' names more than one"):
+        uids_of(Numbered(3), ["a", "b", "a"])
+
+
+def test_targets_are_found_without_reading_a_sample() -> None:
+    found = targets_of(TensorDataset(torch.rand(3, 2), torch.tensor([4, 5, 6])))
+    assert found is not None
+    assert found.tolist() == [4, 5, 6]
+    assert targets_of(TensorDataset(torch.rand(3, 2), torch.rand(3, 8, 8))) is None
+    assert targets_of(TensorDataset(torch.rand(3, 2))) is None
+
+
+def test_class_names_come_from_the_argument_or_the_dataset() -> None:
+    dataset = Numbered(2)
+    dataset.classes = ["cat", "dog"]  # type: ignore[attr-defined]
+    assert class_names_of(Subset(dataset, [0]), None) == ("cat", "dog")
+    assert class_names_of(dataset, ["x"]) == ("x",)
+
+
+def test_metadata_is_numbers_or_texts_and_must_have_one_value_per_sample() -> None:
+    columns = metadata_columns(2, targets=np.array([1.0, 2.0]), given={"site": ["a", "b"], "age": [3, 4]})
+    assert [(column.name, column.numbers is not None) for column in columns] == [
+        ("target", True),
+        ("site", False),
+        ("age", True),
+    ]
+    with pytest.raises(InvalidArgument, match="'site' has 1 values for 2 samples"):
+        metadata_columns(2, targets=None, given={"site": ["a"]})
+
+
+def test_the_same_dataset_registers_the_same_way_and_another_does_not() -> None:
+    first = registration_id("train", ("0", "1"), ())
+    assert first == registration_id("train", ("0", "1"), ())
+    assert first != registration_id("val", ("0", "1"), ())
+    assert first != registration_id("train", ("01", ""), ())
+    assert first != registration_id("train", ("0", "1"), (MetadataColumn("a", texts=("x", "y")),))
+
+
+def test_a_large_registration_comes_in_parts_without_a_gap() -> None:
+    count = 30_000
+    uids = tuple(f"scan-{index:030d}" for index in range(count))
+    columns = (
+        MetadataColumn("target", numbers=np.arange(count, dtype=np.float64)),
+        MetadataColumn("site", texts=tuple(str(index % 7) for index in range(count))),
+    )
+    catalog = Catalog("train", uids, columns, ("a",), "image", 0, "id")
+    parts = list(registrations(catalog))
+    assert len(parts) > 2
+    assert all(len(bytes(part)) <= PAYLOAD_TARGET_BYTES for part in parts)
+    assert [uid for part in parts for uid in part.uids] == list(uids)
+    positions = [part.first_position for part in parts]
+    assert positions == [0, *np.cumsum([len(part.uids) for part in parts])[:-1]]
+    assert [part.complete for part in parts] == [False] * (len(parts) - 1) + [True]
+    assert [bool(part.class_names) for part in parts] == [True] + [False] * (len(parts) - 1)
+    numbers = np.concatenate([unpack(part.metadata[0].numbers, F64) for part in parts])
+    assert numbers.tolist() == list(range(count))
+
+
+def test_unknown_uids_are_named() -> None:
+    split = split_of(Numbered(3))
+    assert split.positions_of(["2", 0]).tolist() == [2, 0]
+    with pytest.raises(InvalidArgument, match="'train' has no sample '3', 'x'"):
+        split.positions_of(["3", "1", "x"])
