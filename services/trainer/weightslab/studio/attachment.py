@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import psutil
 from weightslab_common.errors import FailedPrecondition
 from weightslab_common.settings import load
 from weightslab_common.tokens import Role
@@ -28,7 +30,6 @@ class StudioHandle:
 
     def __init__(
         self,
-        data_dir: Path,
         entry: runfile.StudioEntry,
         *,
         nats_token: str | None,
@@ -40,8 +41,9 @@ class StudioHandle:
         self.nats_token = nats_token
         # The page's address with a one-time login.
         self.url = url
-        self._data_dir = data_dir
         self._entry = entry
+        # From here on a later process with the same pid is not taken for it; None: it has just ended.
+        self._studio = _process(entry.pid)
         self._hold: Hold | None = hold
         # None: another process has started it.
         self._process = process
@@ -60,17 +62,12 @@ class StudioHandle:
         if not self._entry.ends_with_runs:
             return
         if alone and process is None:
-            self._wait_until_ended()
+            _wait_until_ended(self._studio)
         elif not alone:
             log.info("the studio at %s goes on for another run", self._entry.page_url)
             if process:
                 # Nobody waits for it any more: it outlives this process.
                 process.returncode = 0
-
-    def _wait_until_ended(self) -> None:
-        end = time.monotonic() + STOP_SECS
-        while runfile.is_locked(self._data_dir) and time.monotonic() < end:
-            time.sleep(_POLL_SECS)
 
 
 def attach_embedded(data_dir: Path) -> StudioHandle:
@@ -93,7 +90,7 @@ def attach_embedded(data_dir: Path) -> StudioHandle:
     url = link(page_url=entry.page_url, token=editor_token(settings), role=Role.EDITOR)
     sys.stdout.write(f"Weights Studio: {url}\n")
     sys.stdout.flush()
-    return StudioHandle(data_dir, entry, nats_token=nats_token(settings), url=url, hold=hold, process=process)
+    return StudioHandle(entry, nats_token=nats_token(settings), url=url, hold=hold, process=process)
 
 
 def _found_or_started(data_dir: Path) -> tuple[subprocess.Popen[bytes] | None, runfile.StudioEntry]:
@@ -139,6 +136,21 @@ def _started(data_dir: Path) -> subprocess.Popen[bytes]:
 def _said(data_dir: Path) -> Path:
     """What a studio that cannot start says."""
     return runfile.run_folder(data_dir) / "studio.err"
+
+
+def _process(pid: int) -> psutil.Process | None:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return psutil.Process(pid)
+    return None
+
+
+def _wait_until_ended(studio: psutil.Process | None) -> None:
+    """Wait for a process that is not a child of this one, which gives up its folder a while before it has ended."""
+    end = time.monotonic() + STOP_SECS
+    with contextlib.suppress(psutil.NoSuchProcess):
+        # A run that started it and goes on does not wait for it, and leaves a zombie.
+        while studio and studio.is_running() and studio.status() != psutil.STATUS_ZOMBIE and time.monotonic() < end:
+            time.sleep(_POLL_SECS)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

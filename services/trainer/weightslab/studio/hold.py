@@ -39,7 +39,11 @@ class Hold:
 
     def alone(self) -> bool:
         """Whether no other process has a hold; if so none gets one before `release`."""
-        return self._descriptor is not None and _locked(self._descriptor, fcntl.LOCK_EX)
+        if self._descriptor is None:
+            return False
+        # flock(2) gives the shared lock up before it tries for the exclusive one. A studio that was quicker has found
+        # itself abandoned, and then lets nobody have a shared one either.
+        return _locked(self._descriptor, fcntl.LOCK_EX) or not _locked(self._descriptor, fcntl.LOCK_SH)
 
     def release(self) -> None:
         self._close()

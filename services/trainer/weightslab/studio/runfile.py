@@ -7,12 +7,14 @@ import fcntl
 import os
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import orjson
 import psutil
 from weightslab_common.errors import FailedPrecondition
+
+_LOOKED_AT_SECS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,14 +129,19 @@ def owned(data_dir: Path) -> Iterator[StudioEntry | None]:
     try:
         if not _lock_exclusively(descriptor):
             raise FailedPrecondition(_already_running(data_dir))
-        yield read(data_dir)
+        previous = read(data_dir)
+        if previous:
+            # Until the new one is known, nobody must take the old one's addresses for those of a studio that is ready.
+            write(data_dir, replace(previous, pid=os.getpid(), state="starting"))
+        yield previous
     finally:
         os.close(descriptor)
 
 
 def _lock_exclusively(descriptor: int) -> bool:
-    # A command that only looks whether there is a studio holds the lock for an instant.
-    for _ in range(5):
+    # A command that only looks whether there is a studio holds the lock for an instant, longer on a busy machine.
+    end = time.monotonic() + _LOOKED_AT_SECS
+    while time.monotonic() < end:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
