@@ -9,7 +9,8 @@ import click
 from weightslab_common import __version__
 from weightslab_common.errors import WeightsLabError
 
-# Name → what it does, in the order of the help. Module `weightslab.command.<name>` holds `command`.
+# Name → what it does, in the order of the help.
+# Module `weightslab.command.<name>` holds `command`, or that in _MODULES.
 COMMANDS = {
     "demo": "Start the studio and a training run on real data.",
     "up": "Start the studio: bus, store, ledger, gateway and page.",
@@ -17,11 +18,14 @@ COMMANDS = {
     "doctor": "Say which parts answer, and what to do about those that do not.",
     "console": "Talk to a run from the terminal.",
     "export": "Write curves, samples, tags or the edit log to a file.",
-    "tags": "Put tags from a file on samples.",
+    "import": "Put tags from a file on samples.",
     "fsck": "Check the edit log against the store.",
     "config": "Show the settings in effect.",
     "completion": "Print the completion script of a shell.",
 }
+
+# Python has its own use for these names.
+_MODULES = {"import": "importing"}
 
 EPILOG = """\b
 Exit status
@@ -40,7 +44,7 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        command = importlib.import_module(f"weightslab.command.{cmd_name}").command
+        command = importlib.import_module(f"weightslab.command.{_MODULES.get(cmd_name, cmd_name)}").command
         assert isinstance(command, click.Command)
         return command
 

@@ -1,15 +1,13 @@
-"""Tags that come in from a file; and the experiment that a command is for, through the bus."""
+"""The experiment that a command is for, through the bus; and the edits that put tags on its samples."""
 
 from __future__ import annotations
 
 import contextlib
-import csv
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 from weightslab_common.bus import Bus
-from weightslab_common.errors import FailedPrecondition, InvalidArgument
-from weightslab_common.names import tag_text
+from weightslab_common.errors import FailedPrecondition
 from weightslab_common.settings import load
 from weightslab_proto.weightslab.v1 import (
     Edit,
@@ -40,28 +38,6 @@ async def opened(*, experiment: str | None, data_dir: Path | None) -> AsyncItera
         yield Experiment(settings.experiment or known[0], bus)
     finally:
         await bus.close()
-
-
-def read_tags(file: Path) -> dict[str, list[SampleRef]]:
-    """The samples of each tag in a CSV file. Raises InvalidArgument that names the line."""
-    tags: dict[str, list[SampleRef]] = {}
-    try:
-        with file.open(encoding="utf-8", newline="") as lines:
-            reader = csv.DictReader(lines)
-            missing = {"split", "uid", "tag"} - set(reader.fieldnames or [])
-            if missing:
-                raise InvalidArgument(f"{file} has no column {', '.join(sorted(missing))}: it needs split, uid and tag")
-            for row in reader:
-                if not row["split"] or not row["uid"] or row["tag"] is None:
-                    raise InvalidArgument(f"{file}, line {reader.line_num}: split, uid and tag must all be there")
-                try:
-                    tag = tag_text(row["tag"])
-                except InvalidArgument as error:
-                    raise InvalidArgument(f"{file}, line {reader.line_num}: {error.message}") from None
-                tags.setdefault(tag, []).append(SampleRef(split=row["split"], uid=row["uid"]))
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise InvalidArgument(f"{file} is no CSV in UTF-8: {error}") from error
-    return tags
 
 
 async def put_tags(

@@ -10,7 +10,6 @@ import click
 from weightslab.command import options
 
 WHAT = ("curves", "samples", "tags", "edits")
-FORMATS = ("csv", "json", "parquet")
 
 
 @click.command(short_help="Write curves, samples, tags or edits to a file.")
@@ -18,7 +17,7 @@ FORMATS = ("csv", "json", "parquet")
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="The file; stdout when not given."
 )
-@click.option("--format", "form", type=click.Choice(FORMATS), help="By the ending of the file, else csv.")
+@options.form
 @click.option("--filter", "filter", default="", help="For samples and tags: only those that this query matches.")
 @click.option("--experiment", help="The experiment.  [WL_EXPERIMENT; the only one there is]")
 @options.data_dir
@@ -45,9 +44,7 @@ def command(
 
     if filter and what not in ("samples", "tags"):
         raise click.UsageError(f"--filter is for samples and tags, not for {what}")
-    chosen = form or (output.suffix.lstrip(".").lower() if output else "csv")
-    if chosen not in FORMATS:
-        raise click.UsageError(f"no format is known by the ending of {output}: give --format csv, json or parquet")
+    chosen = options.form_of(form, output)
     stdout = sys.stdout.buffer
     if output is None and chosen == "parquet" and stdout.isatty():
         raise click.UsageError("Parquet is no text: name a file with --output")

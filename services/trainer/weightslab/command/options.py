@@ -16,6 +16,21 @@ data_dir = click.option(
     help="Folder for everything that is kept on disk.  [WL_DATA_DIR; .weightslab]",
 )
 
+FORMATS = ("csv", "json", "parquet")
+
+form = click.option(
+    "--format", "form", type=click.Choice(FORMATS), help="What the file is; by its ending unless given, else csv."
+)
+
+
+def form_of(given: str | None, file: Path | None) -> str:
+    """The format that was given, or that the ending of a file says. Raises UsageError when it says none."""
+    chosen = given or (file.suffix.lstrip(".").lower() if file else "csv")
+    if chosen not in FORMATS:
+        raise click.UsageError(f"no format is known by the ending of {file}: give --format csv, json or parquet")
+    return chosen
+
+
 _PORT = click.IntRange(1, 65535)
 
 
