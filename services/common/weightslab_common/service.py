@@ -44,17 +44,40 @@ def run(open_service: Callable[[], AbstractAsyncContextManager[None]]) -> None:
     asyncio.run(main())
 
 
+def stop_if_cancelled() -> None:
+    """Raise CancelledError when the running task was told to stop and has not.
+
+    A cancellation can get lost in what a loop calls: nats-py raises ConnectionClosedError instead when its connection
+    is closed at that moment, and before Python 3.12 asyncio.wait_for drops one that comes together with its result.
+    So a loop that goes on for ever, over errors, asks at each turn.
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
+
+
 @contextlib.asynccontextmanager
 async def background(*tasks: asyncio.Task[None], patience_secs: float = 2.0) -> AsyncIterator[None]:
-    """Cancel `tasks` on the way out and wait for them; what has not ended after `patience_secs` is cancelled again."""
+    """Cancel `tasks` on the way out and wait for them; what has not ended after `patience_secs` is cancelled again.
+
+    They are waited for also when the waiting task is cancelled itself meanwhile: none is left behind.
+    """
     try:
         yield
     finally:
-        pending = set(tasks)
-        while pending:
-            for task in pending:
-                task.cancel()
-            # Before Python 3.12 asyncio.wait_for loses a cancellation that comes together with its result.
+        await _end(set(tasks), patience_secs)
+
+
+async def _end(tasks: set[asyncio.Task[None]], patience_secs: float) -> None:
+    pending, told = tasks, False
+    while pending:
+        for task in pending:
+            task.cancel()
+        try:
             _, pending = await asyncio.wait(pending, timeout=patience_secs)
-        # What they raised is theirs to log, and asyncio would complain of it otherwise.
-        await asyncio.gather(*tasks, return_exceptions=True)
+        except asyncio.CancelledError:
+            told = True
+    # What they raised is theirs to log, and asyncio would complain of it otherwise.
+    await asyncio.gather(*tasks, return_exceptions=True)
+    if told:
+        raise asyncio.CancelledError

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 
 import nats.errors
@@ -14,6 +15,7 @@ from nats.js.errors import NotFoundError
 from weightslab_common import subjects
 from weightslab_common.bus import RUN_STREAM, Bus
 from weightslab_common.errors import WeightsLabError
+from weightslab_common.service import stop_if_cancelled
 
 from weightslab_ledger.ingest import Ingest, Message, message_kind
 
@@ -41,6 +43,7 @@ class StreamReader:
     async def run(self, *, snapshot_interval_secs: float) -> None:
         """Read for ever."""
         while True:
+            stop_if_cancelled()
             try:
                 await self._read(await self._subscribe(), snapshot_interval_secs)
             except NotFoundError:
@@ -94,6 +97,7 @@ class StreamReader:
         empty_reads = 0
         try:
             while True:
+                stop_if_cancelled()
                 messages = await self._fetch(subscription)
                 if messages:
                     await self._ingest.take(sorted(map(_message, messages), key=lambda message: message.position))
@@ -110,7 +114,8 @@ class StreamReader:
                     took = loop.time() - began
                     next_snapshot = loop.time() + max(snapshot_interval_secs, 20 * took)
         finally:
-            if self._bus.connected:
+            # An error here would take the place of a cancellation.
+            with contextlib.suppress(nats.errors.Error, OSError):
                 await subscription.unsubscribe()
 
     async def _fetch(self, subscription: JetStreamContext.PullSubscription) -> list[Msg]:

@@ -70,8 +70,8 @@ class Dormant:
 class Doorbell:
     """Takes the requests to an experiment that is not in memory, and hands them on once it is."""
 
-    def __init__(self, bus: Bus, experiment: str, dormant: Dormant) -> None:
-        self.dormant = dormant
+    def __init__(self, bus: Bus, experiment: str) -> None:
+        self.dormant = Dormant(0, 0, Counters())
         self._bus = bus
         self._experiment = experiment
         self._waiting: deque[Msg] = deque(maxlen=MAX_WAITING)
@@ -85,16 +85,18 @@ class Doorbell:
     async def rung(self) -> None:
         await self._rung.wait()
 
-    async def open(self) -> None:
+    async def open(self, dormant: Dormant) -> None:
         """Take every request from now on."""
+        self.dormant = dormant
+        self._rung.clear()
         self._subscription = await self._bus.client.subscribe(subjects.ledger(self._experiment, "*"), cb=self._received)
 
     async def close(self) -> None:
         """Take no more requests; others do."""
-        if self._subscription is not None and self._bus.connected:
-            with contextlib.suppress(nats.errors.Error):
-                await self._subscription.unsubscribe()
-        self._subscription = None
+        subscription, self._subscription = self._subscription, None
+        if subscription is not None:
+            with contextlib.suppress(nats.errors.Error, OSError):
+                await subscription.unsubscribe()
 
     async def _received(self, message: Msg) -> None:
         self._waiting.append(message)

@@ -16,7 +16,7 @@ from nats.js.errors import Error as JetStreamError
 from weightslab_common import names, subjects
 from weightslab_common.bus import RUN_STREAM, Bus
 from weightslab_common.errors import InvalidArgument, Unavailable, WeightsLabError
-from weightslab_common.service import background
+from weightslab_common.service import background, stop_if_cancelled
 from weightslab_proto.weightslab.bus.v1 import (
     LedgerExperiment,
     ListLedgerExperimentsRequest,
@@ -56,18 +56,24 @@ class Ledger:
     async def running(self) -> AsyncIterator[None]:
         """Serve, while in this context."""
         await self._bus.ensure_streams()
-        await self._bus.serve(
-            subjects.ledger(subjects.ALL_EXPERIMENTS, "list"), ListLedgerExperimentsRequest, self._list
-        )
-        for what in (subjects.STATUS, subjects.SAMPLES):
-            await self._bus.client.subscribe(subjects.subject("*", what), cb=self._heard)
-        discovering = asyncio.create_task(self._discover())
         try:
-            async with background(discovering):
+            # Both end before the keepers do: they make new ones.
+            async with self._hearing(), background(asyncio.create_task(self._discover())):
                 yield
         finally:
             async with background(*self._keepers.values(), patience_secs=30):
                 pass
+
+    @contextlib.asynccontextmanager
+    async def _hearing(self) -> AsyncIterator[None]:
+        """Answer what is asked of every ledger, and listen to every trainer, while in this context."""
+        subject = subjects.ledger(subjects.ALL_EXPERIMENTS, "list")
+        async with _ending() as subscriptions:
+            subscriptions.append(await self._bus.serve(subject, ListLedgerExperimentsRequest, self._list))
+            for what in (subjects.STATUS, subjects.SAMPLES):
+                heard = await self._bus.client.subscribe(subjects.subject("*", what), cb=self._heard)
+                subscriptions.append(heard)
+            yield
 
     async def _list(self, request: ListLedgerExperimentsRequest) -> ListLedgerExperimentsResponse:
         known = {name: experiment.dormant() for name, experiment in self._owned.items()}
@@ -107,6 +113,7 @@ class Ledger:
         """Look for experiments in the store and in the stream, for ever."""
         asked = False
         while True:
+            stop_if_cancelled()
             try:
                 if not asked:
                     if warning := await self._store.durability_warning():
@@ -128,6 +135,7 @@ class Ledger:
     async def _keep(self, name: str) -> None:
         """Take the lease of an experiment whenever it is free, and serve it while it is held; for ever."""
         while True:
+            stop_if_cancelled()
             lease = Lease(self._store, experiment=name, owner=self.ledger_id)
             try:
                 if await lease.acquire():
@@ -143,34 +151,29 @@ class Ledger:
     async def _own(self, name: str, lease: Lease) -> None:
         """Serve an experiment until its lease is lost; while nobody uses it, without having it in memory."""
         renewing = asyncio.create_task(_renew(name, lease))
-        bell: Doorbell | None = None
+        bell = Doorbell(self._bus, name)
         try:
             while not renewing.done():
-                bell = await self._serve(name, lease, renewing, bell)
-                if bell is None:
+                if not await self._serve(name, lease, renewing, bell):
                     break
                 log.info("experiment %r is idle and leaves memory until somebody asks for it", name)
                 await self._sleep(name, renewing, bell)
             log.warning("experiment %r is owned by another ledger now, and is not answered for any more", name)
         finally:
-            if bell is not None:
-                await bell.close()
+            await bell.close()
             async with background(renewing):
                 pass
             with contextlib.suppress(Unavailable):
                 await lease.release()
 
-    async def _serve(
-        self, name: str, lease: Lease, renewing: asyncio.Task[None], bell: Doorbell | None
-    ) -> Doorbell | None:
-        """Serve an experiment until it is idle, which gives the bell that calls it back, or its lease is lost."""
+    async def _serve(self, name: str, lease: Lease, renewing: asyncio.Task[None], bell: Doorbell) -> bool:
+        """Serve an experiment until it is idle, then open `bell`, which calls it back; false when its lease is lost."""
         experiment = Experiment(
             name, ledger_id=self.ledger_id, settings=self._settings, bus=self._bus, store=self._store, lease=lease
         )
         await experiment.load()
         async with experiment.running() as tasks, self._answering(experiment):
-            if bell is not None:
-                await bell.hand_on()
+            await bell.hand_on()
             self._owned[name] = experiment
             idle = asyncio.create_task(experiment.activity.idle(self._settings.idle_unload_secs))
             try:
@@ -181,11 +184,10 @@ class Ledger:
             for task in ended:
                 task.result()
             if ended != {idle}:
-                return None
+                return False
             # It listens before the others stop, so that no request finds nobody.
-            bell = Doorbell(self._bus, name, experiment.dormant())
-            await bell.open()
-            return bell
+            await bell.open(experiment.dormant())
+            return True
 
     async def _sleep(self, name: str, renewing: asyncio.Task[None], bell: Doorbell) -> None:
         """Tell once a second what is known of an experiment, until somebody wants it or its lease is lost."""
@@ -204,22 +206,30 @@ class Ledger:
 
     @contextlib.asynccontextmanager
     async def _answering(self, experiment: Experiment) -> AsyncIterator[None]:
-        subscriptions: list[Subscription] = []
-        try:
+        async with _ending() as subscriptions:
             for method, (request_type, handler) in Handlers(experiment).methods().items():
                 subject = subjects.ledger(experiment.name, method)
                 answer = experiment.activity.noting(handler)
                 subscriptions.append(await self._bus.serve(subject, request_type, answer))
             yield
-        finally:
-            for subscription in subscriptions:
-                with contextlib.suppress(nats.errors.Error):
-                    await subscription.unsubscribe()
+
+
+@contextlib.asynccontextmanager
+async def _ending() -> AsyncIterator[list[Subscription]]:
+    """A list of subscriptions that end with this context."""
+    subscriptions: list[Subscription] = []
+    try:
+        yield subscriptions
+    finally:
+        for subscription in subscriptions:
+            with contextlib.suppress(nats.errors.Error, OSError):
+                await subscription.unsubscribe()
 
 
 async def _renew(name: str, lease: Lease) -> None:
     """Prolong a lease until another owner has it. A store that is away is waited for."""
     while True:
+        stop_if_cancelled()
         await asyncio.sleep(RENEW_SECS)
         try:
             if not await lease.acquire():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
@@ -22,7 +23,7 @@ async def bus(nats_url: str) -> AsyncIterator[Bus]:
 
 
 async def _ask(bus: Bus, subject: str) -> LedgerHealthResponse:
-    return await bus.request(subject, LedgerHealthRequest(), LedgerHealthResponse, timeout_secs=2, part="ledger")
+    return await bus.request(subject, LedgerHealthRequest(), LedgerHealthResponse, timeout_secs=30, part="ledger")
 
 
 async def test_a_reply_comes_back(bus: Bus) -> None:
@@ -80,3 +81,35 @@ async def test_an_orderly_end_is_not_told_as_a_lost_connection(nats_url: str, ca
     await bus.close()
     assert told == []
     assert "connection lost" not in caplog.text
+
+
+async def test_it_closes_over_messages_that_nobody_takes_and_leaves_no_task_behind(nats_url: str) -> None:
+    before = asyncio.all_tasks()
+    bus = await Bus.connect(nats_url, name="test")
+    untaken = await bus.client.subscribe("untaken")
+    await bus.client.publish("untaken", b"x")
+    await bus.client.flush()
+    assert untaken.pending_msgs == 1
+    await asyncio.wait_for(bus.close(), 30)
+    left = asyncio.all_tasks() - before
+    if left:
+        await asyncio.wait(left, timeout=30)
+    assert [task for task in left if not task.done()] == []
+    assert bus.client.is_closed
+
+
+async def test_a_request_in_progress_is_answered_before_it_closes(bus: Bus, nats_url: str) -> None:
+    peer = await Bus.connect(nats_url, name="test")
+    asked = asyncio.Event()
+
+    async def answer(request: LedgerHealthRequest) -> LedgerHealthResponse:
+        asked.set()
+        await asyncio.sleep(0.2)
+        return LedgerHealthResponse(version="8")
+
+    await peer.serve(subjects.ledger("late", "health"), LedgerHealthRequest, answer)
+    await peer.client.flush()
+    reply = asyncio.create_task(_ask(bus, subjects.ledger("late", "health")))
+    await asked.wait()
+    await peer.close()
+    assert (await reply).version == "8"

@@ -8,13 +8,11 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from weightslab_common import subjects
-from weightslab_common.bus import RUN_STREAM, Bus
+from weightslab_common.bus import Bus
 from weightslab_ledger.service import open_ledger
 from weightslab_ledger.settings import LedgerSettings
-from weightslab_ledger.store import EXPERIMENTS, Store
 
-from tests.unit.ledger.trainers import Client, Trainer
+from tests.unit.ledger.trainers import Client, Trainer, forget_others
 
 
 class Studio:
@@ -36,13 +34,8 @@ class Studio:
 @pytest.fixture
 async def studio(nats_url: str, redis_url: str, tmp_path: Path) -> AsyncIterator[Studio]:
     bus = await Bus.connect(nats_url, name="test")
-    await bus.ensure_streams()
+    await forget_others(bus, redis_url)
     settings = LedgerSettings(nats_url=nats_url, redis_url=redis_url, data_dir=tmp_path, _env_file=None)  # type: ignore[call-arg]
     studio = Studio(bus, settings)
     yield studio
-    # Else every later ledger of the session would own this experiment, too.
-    await bus.js.purge_stream(RUN_STREAM.name or "", subject=subjects.subject(studio.experiment, "*"))
-    store = Store(redis_url)
-    await store.client.srem(EXPERIMENTS, studio.experiment)
-    await store.close()
     await bus.close()

@@ -267,7 +267,7 @@ async def test_columns_and_splits_are_described(served: Studio) -> None:
 async def test_every_ledger_lists_what_it_holds(served: Studio) -> None:
     subject = subjects.ledger(subjects.ALL_EXPERIMENTS, "list")
     answer = await served.bus.request(
-        subject, ListLedgerExperimentsRequest(), ListLedgerExperimentsResponse, timeout_secs=5, part="ledger"
+        subject, ListLedgerExperimentsRequest(), ListLedgerExperimentsResponse, timeout_secs=30, part="ledger"
     )
     found = {entry.experiment: entry for entry in answer.experiments}
     assert found[served.experiment].counters.total == 20
@@ -287,21 +287,21 @@ async def _hear(studio: Studio, what: str) -> asyncio.Queue[bytes]:
 async def test_an_edit_is_told_with_the_rows_whose_discard_it_changed(served: Studio) -> None:
     heard = await _hear(served, subjects.EDITS)
     await _edit(served, EditOperation.DISCARD, samples("train", "4", "2"))
-    event = EditEvent().parse(await asyncio.wait_for(heard.get(), 5))
+    event = EditEvent().parse(await asyncio.wait_for(heard.get(), 30))
     assert (event.revision, unpack(event.discarded_rows, U32).tolist(), event.restored_rows) == (1, [2, 4], b"")
     assert Edit().parse(event.edit).counters.active == 18
     await _undo(served)
-    event = EditEvent().parse(await asyncio.wait_for(heard.get(), 5))
+    event = EditEvent().parse(await asyncio.wait_for(heard.get(), 30))
     assert unpack(event.restored_rows, U32).tolist() == [2, 4]
 
 
 async def test_live_updates_carry_new_points_by_ordinal_and_come_at_least_once_a_second(served: Studio) -> None:
     heard = await _hear(served, subjects.LIVE)
-    quiet = LiveUpdate().parse(await asyncio.wait_for(heard.get(), 2))
+    quiet = LiveUpdate().parse(await asyncio.wait_for(heard.get(), 30))
     assert quiet.counters.total == 20
     await served.trainer.points("train/loss", [100, 101], [5.0, float("nan")])
     while True:
-        update = LiveUpdate().parse(await asyncio.wait_for(heard.get(), 5))
+        update = LiveUpdate().parse(await asyncio.wait_for(heard.get(), 30))
         if update.curves:
             break
     delta = update.curves[0]

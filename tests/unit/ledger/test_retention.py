@@ -24,7 +24,7 @@ PAGE = QuerySamplesRequest(limit=3, columns=["train/loss", "train/loss.count"])
 
 async def _point(studio: Studio, step: int) -> None:
     """Publish a point, again until a stream takes it, as a trainer's outbox does."""
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(60):
         while True:
             try:
                 await studio.trainer.points("train/loss", [step], [step / 2])

@@ -13,9 +13,10 @@ import betterproto
 import numpy as np
 from numpy.typing import ArrayLike
 from weightslab_common import subjects
-from weightslab_common.bus import Bus
+from weightslab_common.bus import RUN_STREAM, Bus
 from weightslab_common.columns import F32, F64, I64, U32, pack
 from weightslab_common.errors import DeadlineExceeded, FailedPrecondition, NotFound, Unavailable
+from weightslab_ledger.store import EXPERIMENTS, Store
 from weightslab_proto.weightslab.bus.v1 import (
     MetadataColumn,
     SampleValueBatch,
@@ -44,6 +45,15 @@ def registration(
     return SplitRegistration(
         registration_id=registration_id or f"{split}-{len(uids)}", split=split, uids=uids, metadata=columns, **given
     )
+
+
+async def forget_others(bus: Bus, redis_url: str) -> None:
+    """Take what earlier tests left off the shared servers: a ledger would own all of their experiments, too."""
+    await bus.ensure_streams()
+    await bus.js.purge_stream(RUN_STREAM.name or "")
+    store = Store(redis_url)
+    await store.client.delete(EXPERIMENTS)
+    await store.close()
 
 
 class Trainer:
@@ -132,7 +142,7 @@ class Client:
         self.experiment = experiment
 
     async def ask(
-        self, method: str, request: betterproto.Message, reply: type[ReplyT], *, timeout_secs: float = 10
+        self, method: str, request: betterproto.Message, reply: type[ReplyT], *, timeout_secs: float = 30
     ) -> ReplyT:
         subject = subjects.ledger(self.experiment, method)
         return await self.bus.request(subject, request, reply, timeout_secs=timeout_secs, part="ledger")
@@ -141,11 +151,11 @@ class Client:
         self, method: str, request: betterproto.Message, reply: type[ReplyT], holds: Callable[[ReplyT], bool]
     ) -> ReplyT:
         """Ask until the answer is as wanted."""
-        end = time.monotonic() + 20
+        end = time.monotonic() + 60
         last: object = None
         while time.monotonic() < end:
             try:
-                answer = await self.ask(method, request, reply, timeout_secs=1)
+                answer = await self.ask(method, request, reply, timeout_secs=2)
                 if holds(answer):
                     return answer
                 last = answer

@@ -1,0 +1,71 @@
+"""How what runs in the background is ended."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from weightslab_common.service import background, stop_if_cancelled
+
+
+async def test_a_loop_that_lost_its_cancellation_ends_at_the_next_turn() -> None:
+    turns = 0
+
+    async def for_ever() -> None:
+        nonlocal turns
+        while True:
+            stop_if_cancelled()
+            turns += 1
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                # As a library does that takes the cancellation for its own.
+                continue
+
+    task = asyncio.create_task(for_ever())
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.wait([task], timeout=30)
+    assert task.cancelled()
+    assert turns == 1
+
+
+async def test_a_cancellation_that_was_taken_back_ends_nothing() -> None:
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.01):
+            await asyncio.sleep(60)
+    stop_if_cancelled()
+
+
+async def test_what_is_slow_to_end_is_waited_for_by_whoever_is_cancelled_meanwhile() -> None:
+    """A service that is told to stop twice leaves nothing running."""
+    may_end = asyncio.Event()
+
+    async def slow_to_end() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            while not may_end.is_set():
+                try:
+                    await may_end.wait()
+                except asyncio.CancelledError:
+                    continue
+
+    task = asyncio.create_task(slow_to_end())
+    await asyncio.sleep(0)
+    leaving = asyncio.Event()
+
+    async def leave() -> None:
+        async with background(task, patience_secs=0.01):
+            leaving.set()
+
+    waiting = asyncio.create_task(leave())
+    await leaving.wait()
+    for _ in range(3):
+        waiting.cancel()
+        await asyncio.sleep(0.02)
+    assert not waiting.done()
+    may_end.set()
+    await asyncio.wait([waiting], timeout=30)
+    assert waiting.cancelled()
+    assert task.done()
