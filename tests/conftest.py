@@ -6,11 +6,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 from weightslab_common import embedded
 
 from tests.support.processes import Process, accepts, wait_until
 from tests.support.running import running_studio
 from tests.support.studio import Studio
+
+# A busy machine is no fault of what is tested.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 
 def _serve(command: list[str], port: int, log: Path) -> Iterator[Process]:

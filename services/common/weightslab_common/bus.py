@@ -150,7 +150,7 @@ class Bus:
             "token": token,
             "max_reconnect_attempts": -1,
             "reconnect_time_wait": 0.25,
-            "connect_timeout": 2,
+            "connect_timeout": 5,
             "ping_interval": 5,
             "max_outstanding_pings": 2,
             "disconnected_cb": disconnected,
