@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format proto page unit bench install pictures clean
+.PHONY: help demo docs test check format proto page unit bench install pictures clean
 
 help: ## List the targets.
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -46,6 +46,9 @@ bench: install ## Run the benches; results are written beside the scripts.
 
 install: ## Make the environment for development.
 	@$(PYTHON) tools/bootstrap.py dev
+
+docs: install ## Make the site of the documentation in .site/.
+	@$(BIN)/python -m sphinx -W --keep-going -q -b html docs .site && echo "open .site/index.html"
 
 pictures: ## Copy the pictures of the last browser tests into the docs.
 	@mkdir -p docs/images && cp tests/e2e/output/studio-dark.png tests/e2e/output/found-light.png docs/images/

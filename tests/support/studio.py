@@ -46,7 +46,8 @@ class Studio:
         self.nats_port, self.store_port, self.console_port, *rest = free_ports(7)
         self.grpc_port, self.web_port, self.admin_port, self.page_port = rest
         python = sys.executable
-        environment = {
+        # What a script or command needs to find this studio.
+        self.environment = {
             "WL_NATS_URL": f"nats://127.0.0.1:{self.nats_port}",
             "WL_REDIS_URL": f"redis://127.0.0.1:{self.store_port}",
             "WL_DATA_DIR": str(folder / "data"),
@@ -73,7 +74,7 @@ class Studio:
             "trainer": [python, "-m", "weightslab.demo.digits"],
         }
         self.processes = {
-            name: Process(command, log=folder / f"{name}.log", environment=environment)
+            name: Process(command, log=folder / f"{name}.log", environment=self.environment)
             for name, command in commands.items()
         }
 
