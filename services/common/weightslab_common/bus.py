@@ -10,6 +10,7 @@ import asyncio
 import logging
 import ssl
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import betterproto
@@ -63,10 +64,15 @@ CLOSE_STEP_SECS = 2
 NOT_CONNECTED = "the message bus is not connected: is NATS running?"
 
 
-def _shown(url: str) -> str:
-    """An address without the user and the password in it."""
-    scheme, mark, rest = url.rpartition("://")
-    return scheme + mark + rest.rpartition("@")[2]
+def _servers(url: str) -> list[str]:
+    """The addresses of a cluster, which are separated by commas."""
+    return [server.strip() for server in url.split(",") if server.strip()]
+
+
+def shown(url: str) -> str:
+    """Addresses without the user and the password in them."""
+    parts = (server.rpartition("://") for server in _servers(url))
+    return ", ".join(scheme + mark + rest.rpartition("@")[2] for scheme, mark, rest in parts)
 
 
 class Bus:
@@ -162,27 +168,39 @@ class Bus:
         while True:
             try:
                 # A first connection is tried once per call: nats-py would otherwise never give up or report.
-                client = await nats.connect(url, **{**options, "allow_reconnect": True, "max_reconnect_attempts": 1})
+                client = await nats.connect(
+                    _servers(url), **{**options, "allow_reconnect": True, "max_reconnect_attempts": 1}
+                )
                 client.options["max_reconnect_attempts"] = -1
                 self.client, self.js, self._opened = client, client.jetstream(timeout=5), True
                 return
             except (OSError, nats.errors.Error, TimeoutError) as error:
                 if not wait_for_server:
-                    raise Unavailable(f"no message bus at {_shown(url)}: {error}; is NATS running?") from error
-                log.debug("waiting for the bus at %s: %s", _shown(url), error)
+                    raise Unavailable(f"no message bus at {shown(url)}: {error}; is NATS running?") from error
+                log.debug("waiting for the bus at %s: %s", shown(url), error)
                 await asyncio.sleep(0.25)
 
     @property
     def connected(self) -> bool:
         return self.client.is_connected
 
-    async def ensure_streams(self) -> None:
-        """Create our JetStream streams, or update them to the present settings."""
+    async def ensure_streams(self, *, replicas: int | None = None) -> None:
+        """Create our JetStream streams, or update them to the present settings.
+
+        `replicas`: on how many servers of a cluster each is kept; None leaves it as it is, and makes new ones with 1.
+        """
         for config in (RUN_STREAM, STATUS_STREAM):
+            wanted = replace(config, num_replicas=replicas or await self._replicas(config.name or ""))
             try:
-                await self.js.add_stream(config)
+                await self.js.add_stream(wanted)
             except nats.js.errors.BadRequestError:
-                await self.js.update_stream(config)
+                await self.js.update_stream(wanted)
+
+    async def _replicas(self, stream: str) -> int:
+        try:
+            return (await self.js.stream_info(stream)).config.num_replicas or 1
+        except nats.js.errors.NotFoundError:
+            return 1
 
     async def publish(self, subject: str, message: betterproto.Message) -> None:
         """Publish a hint: receivers may miss it and notice by its numbers."""

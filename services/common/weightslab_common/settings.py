@@ -1,13 +1,22 @@
-"""Settings that more than one service reads. Flag > environment > `.env` > default."""
+"""Settings that more than one service reads. Flag > environment > `.env` > file of secrets > default."""
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Literal, NoReturn, TypeVar
 
-from pydantic import Field, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import DirectoryPath, Field, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SecretsSettingsSource,
+    SettingsConfigDict,
+)
+
+# Docker, Kubernetes and systemd give secrets as files of one folder, named by us.
+SECRETS_DIR = "WL_SECRETS_DIR"
 
 
 class ServiceSettings(BaseSettings):
@@ -17,6 +26,11 @@ class ServiceSettings(BaseSettings):
         env_file=".env", env_file_encoding="utf-8", extra="ignore", populate_by_name=True, frozen=True
     )
 
+    secrets_dir: DirectoryPath | None = Field(
+        None,
+        validation_alias="WL_SECRETS_DIR",
+        description="Folder with a file for each secret, named as its variable (`WL_TOKEN`, …).",
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", validation_alias="WL_LOG_LEVEL", description="The least severe log level that is written."
     )
@@ -24,15 +38,49 @@ class ServiceSettings(BaseSettings):
         "auto", validation_alias="WL_LOG_FORMAT", description="`auto` writes text to a terminal and JSON elsewhere."
     )
 
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Secrets come from files where WL_SECRETS_DIR says so; what is said otherwise wins over them."""
+        folder = os.environ.get(SECRETS_DIR)
+        secrets: tuple[PydanticBaseSettingsSource, ...] = ()
+        if folder and Path(folder).is_dir():
+            secrets = (SecretsSettingsSource(settings_cls, secrets_dir=folder),)
+        return init_settings, env_settings, dotenv_settings, *secrets
 
-class BusSettings(ServiceSettings):
+
+class BusAccess(ServiceSettings):
+    """What the NATS server is shown, and how it is checked."""
+
+    nats_token: str | None = Field(
+        None, validation_alias="WL_NATS_TOKEN", repr=False, description="Token for the NATS server."
+    )
+    nats_ca: Path | None = Field(
+        None,
+        validation_alias="WL_NATS_CA",
+        description="Authority (PEM) of the NATS server's certificate: TLS is then spoken to it.",
+    )
+    nats_cert: Path | None = Field(
+        None, validation_alias="WL_NATS_CERT", description="Certificate (PEM) that is shown to the NATS server."
+    )
+    nats_key: Path | None = Field(
+        None, validation_alias="WL_NATS_KEY", description="Private key (PEM) of WL_NATS_CERT."
+    )
+
+
+class BusSettings(BusAccess):
     """For services that speak on the bus."""
 
     nats_url: str = Field(
-        "nats://127.0.0.1:4222", validation_alias="WL_NATS_URL", description="Address of the NATS server."
-    )
-    nats_token: str | None = Field(
-        None, validation_alias="WL_NATS_TOKEN", repr=False, description="Token for the NATS server."
+        "nats://127.0.0.1:4222",
+        validation_alias="WL_NATS_URL",
+        description="Address of the NATS server; several of a cluster are separated by commas.",
     )
 
 

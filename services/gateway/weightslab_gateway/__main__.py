@@ -8,11 +8,11 @@ import sys
 from collections.abc import AsyncIterator
 
 from weightslab_common import logs, service, settings
+from weightslab_common.bus_tls import BadCertificate
+from weightslab_common.ports import PortBusy
 
-from weightslab_gateway.ports import PortBusy
 from weightslab_gateway.service import Sockets, serve
 from weightslab_gateway.settings import GatewaySettings
-from weightslab_gateway.tls import BadCertificate
 
 
 def _flags() -> argparse.Namespace:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
 
@@ -45,7 +44,3 @@ class Metrics:
             "wl_gateway_media_cache_bytes", "Bytes of images kept in memory.", registry=self.registry
         )
         self.bus_connected = Gauge("wl_gateway_bus_connected", "1 while the bus is connected.", registry=self.registry)
-
-    def exposition(self) -> bytes:
-        """All values in the text format of Prometheus."""
-        return generate_latest(self.registry)

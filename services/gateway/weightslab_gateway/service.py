@@ -10,23 +10,25 @@ import ssl
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
+from weightslab_common.admin import Admin
 from weightslab_common.bus import Bus
+from weightslab_common.bus_tls import context_of
+from weightslab_common.http_server import HttpServer
+from weightslab_common.ports import take_port
 from weightslab_common.service import background
 from weightslab_common.tokens import Tokens, load_or_create_token
 
-from weightslab_gateway.admin import Admin
 from weightslab_gateway.auth_http import AuthHttp
 from weightslab_gateway.directory import Directory
 from weightslab_gateway.experiment_service import ExperimentService
 from weightslab_gateway.guard import Guard
 from weightslab_gateway.health import Health
-from weightslab_gateway.http_protocol import HttpServer
+from weightslab_gateway.http_protocol import HttpConnection
 from weightslab_gateway.hubs import Hubs
 from weightslab_gateway.logins import Logins
 from weightslab_gateway.media_http import MediaHttp
 from weightslab_gateway.metrics import Metrics
 from weightslab_gateway.peers import Peers
-from weightslab_gateway.ports import take_port
 from weightslab_gateway.protocol.call import Limits
 from weightslab_gateway.protocol_grpc.server import GrpcServer
 from weightslab_gateway.protocol_grpcweb.handler import GrpcWeb
@@ -35,7 +37,7 @@ from weightslab_gateway.sample_service import SampleService
 from weightslab_gateway.services import Servable
 from weightslab_gateway.settings import GatewaySettings
 from weightslab_gateway.signal_service import SignalService
-from weightslab_gateway.tls import bus_context, server_context, with_protocol
+from weightslab_gateway.tls import server_context, with_protocol
 from weightslab_gateway.web import Web
 
 log = logging.getLogger(__name__)
@@ -85,7 +87,7 @@ class Certified:
         return cls(
             grpc=_context(settings, "h2"),
             web=_context(settings, "http/1.1"),
-            bus=bus_context(authority=settings.nats_ca, certificate=settings.nats_cert, key=settings.nats_key),
+            bus=context_of(settings),
         )
 
 
@@ -132,13 +134,14 @@ async def serve(settings: GatewaySettings, sockets: Sockets) -> AsyncIterator[No
                     metrics=metrics,
                     cache_bytes=settings.media_cache_bytes,
                 ),
-                auth=AuthHttp(Logins(tokens), metrics=metrics, secure_cookie=certified.web is not None),
+                auth=AuthHttp(Logins(tokens), metrics=metrics, secure_cookie=settings.secure_cookie),
                 hosts=settings.allowed_hosts,
                 origins=settings.origins,
             ),
             tls=certified.web,
+            protocol=HttpConnection,
         )
-        admin = HttpServer(Admin(metrics=metrics, missing=directory.missing_parts))
+        admin = HttpServer(Admin(registry=metrics.registry, missing=directory.missing_parts))
         await admin.start(sockets.admin)
         stack.push_async_callback(admin.close)
         await grpc.start(sockets.grpc, tls=certified.grpc)

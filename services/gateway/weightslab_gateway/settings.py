@@ -61,17 +61,6 @@ class GatewaySettings(BusSettings, DataSettings):
         validation_alias="WL_TLS_CLIENT_CA",
         description="Authority (PEM) whose certificates clients must show. Default: none is asked for.",
     )
-    nats_ca: Path | None = Field(
-        None,
-        validation_alias="WL_NATS_CA",
-        description="Authority (PEM) of the NATS server's certificate: the gateway then speaks TLS to it.",
-    )
-    nats_cert: Path | None = Field(
-        None, validation_alias="WL_NATS_CERT", description="Certificate (PEM) that the gateway shows the NATS server."
-    )
-    nats_key: Path | None = Field(
-        None, validation_alias="WL_NATS_KEY", description="Private key (PEM) of WL_NATS_CERT."
-    )
     max_message_bytes: int = Field(
         4 * 1024**2, ge=1024, validation_alias="WL_MAX_MESSAGE_BYTES", description="Largest request message."
     )
@@ -96,12 +85,8 @@ class GatewaySettings(BusSettings, DataSettings):
     @property
     def fault(self) -> str | None:
         """What is wrong with the settings taken together, in one sentence without any secret; None when all is well."""
-        for one, other, names in (
-            (self.tls_cert, self.tls_key, "WL_TLS_CERT and WL_TLS_KEY"),
-            (self.nats_cert, self.nats_key, "WL_NATS_CERT and WL_NATS_KEY"),
-        ):
-            if (one is None) != (other is None):
-                return f"{names} belong together: set both or none"
+        if (self.tls_cert is None) != (self.tls_key is None):
+            return "WL_TLS_CERT and WL_TLS_KEY belong together: set both or none"
         if self.tls_client_ca and not self.tls_cert:
             return "WL_TLS_CLIENT_CA asks clients for certificates, which needs TLS: set WL_TLS_CERT and WL_TLS_KEY"
         if self.bind not in LOOPBACK and not self.token and not self.tls_client_ca and not self.insecure:
@@ -117,6 +102,11 @@ class GatewaySettings(BusSettings, DataSettings):
         if self.allowed_origins:
             return frozenset(self.allowed_origins)
         return frozenset(f"http://{host}:{self.page_port}" for host in ("localhost", "127.0.0.1"))
+
+    @property
+    def secure_cookie(self) -> bool:
+        """Whether browsers reach us by TLS only: our own, or that of a proxy before us, as the pages' origins tell."""
+        return self.tls_cert is not None or all(origin.startswith("https://") for origin in self.origins)
 
     @property
     def token_path(self) -> Path:

@@ -5,9 +5,7 @@ from __future__ import annotations
 import ssl
 from pathlib import Path
 
-
-class BadCertificate(Exception):
-    """The certificate, the key or the authority cannot be used. The message says which setting, and why."""
+from weightslab_common.bus_tls import BadCertificate, reason
 
 
 def server_context(*, certificate: Path, key: Path, client_authority: Path | None) -> ssl.SSLContext:
@@ -21,13 +19,13 @@ def server_context(*, certificate: Path, key: Path, client_authority: Path | Non
         context.load_cert_chain(certificate, key)
     except (OSError, ssl.SSLError) as error:
         raise BadCertificate(
-            f"WL_TLS_CERT={certificate} and WL_TLS_KEY={key} cannot be used: {_reason(error)}"
+            f"WL_TLS_CERT={certificate} and WL_TLS_KEY={key} cannot be used: {reason(error)}"
         ) from error
     if client_authority is not None:
         try:
             context.load_verify_locations(client_authority)
         except (OSError, ssl.SSLError) as error:
-            raise BadCertificate(f"WL_TLS_CLIENT_CA={client_authority} cannot be used: {_reason(error)}") from error
+            raise BadCertificate(f"WL_TLS_CLIENT_CA={client_authority} cannot be used: {reason(error)}") from error
         context.verify_mode = ssl.CERT_REQUIRED
     return context
 
@@ -36,22 +34,3 @@ def with_protocol(context: ssl.SSLContext, protocol: str) -> ssl.SSLContext:
     """`context`, offering only `protocol` (ALPN: `h2` or `http/1.1`)."""
     context.set_alpn_protocols([protocol])
     return context
-
-
-def bus_context(*, authority: Path | None, certificate: Path | None, key: Path | None) -> ssl.SSLContext | None:
-    """How the NATS server is checked and what it is shown; None when no setting asks for TLS. Raises BadCertificate."""
-    if authority is None and certificate is None:
-        return None
-    try:
-        context = ssl.create_default_context(cafile=authority)
-        if certificate is not None:
-            context.load_cert_chain(certificate, key)
-    except (OSError, ssl.SSLError) as error:
-        raise BadCertificate(
-            f"WL_NATS_CA={authority}, WL_NATS_CERT={certificate}, WL_NATS_KEY={key} cannot be used: {_reason(error)}"
-        ) from error
-    return context
-
-
-def _reason(error: OSError) -> str:
-    return error.strerror or str(error)

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import sys
+
 from weightslab_common import logs, service
+from weightslab_common.bus_tls import BadCertificate
+from weightslab_common.ports import PortBusy
 from weightslab_common.settings import load
 
 from weightslab_ledger.service import open_ledger
 from weightslab_ledger.settings import LedgerSettings
 
 
-def main() -> None:
+def main() -> int:
+    """Returns the exit status: 2 when the ledger cannot start as it was told to."""
     settings = load(LedgerSettings)
     logs.configure("ledger", level=settings.log_level, format=settings.log_format)
-    service.run(lambda: open_ledger(settings))
+    try:
+        service.run(lambda: open_ledger(settings))
+    except (PortBusy, BadCertificate) as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -7,15 +7,20 @@ import contextlib
 import logging
 import secrets
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import nats.errors
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.js.errors import Error as JetStreamError
+from prometheus_client import CollectorRegistry
 from weightslab_common import names, subjects
+from weightslab_common.admin import Admin
 from weightslab_common.bus import RUN_STREAM, Bus
+from weightslab_common.bus_tls import context_of
 from weightslab_common.errors import InvalidArgument, Unavailable, WeightsLabError
+from weightslab_common.http_server import HttpServer
+from weightslab_common.ports import take_port
 from weightslab_common.service import background, stop_if_cancelled
 from weightslab_proto.weightslab.bus.v1 import (
     LedgerExperiment,
@@ -29,6 +34,7 @@ from weightslab_ledger.experiment import Experiment
 from weightslab_ledger.handlers import Handlers
 from weightslab_ledger.lease import RENEW_SECS, Lease
 from weightslab_ledger.live import BEAT_SECS
+from weightslab_ledger.metrics import Connections, LedgerCollector, Reading, registry_of
 from weightslab_ledger.settings import LedgerSettings
 from weightslab_ledger.store import EXPERIMENTS, Store
 
@@ -55,7 +61,7 @@ class Ledger:
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Serve, while in this context."""
-        await self._bus.ensure_streams()
+        await self._make_streams()
         try:
             # Both end before the keepers do: they make new ones.
             async with self._hearing(), background(asyncio.create_task(self._discover())):
@@ -74,6 +80,43 @@ class Ledger:
                 heard = await self._bus.client.subscribe(subjects.subject("*", what), cb=self._heard)
                 subscriptions.append(heard)
             yield
+
+    async def _make_streams(self) -> None:
+        """See that the streams exist; a cluster that has no leader yet is waited for."""
+        while True:
+            try:
+                await self._bus.ensure_streams(replicas=self._settings.stream_replicas)
+                return
+            except (nats.errors.Error, JetStreamError, TimeoutError) as error:
+                log.warning("the streams cannot be made yet: %s", error)
+                await asyncio.sleep(_RETRY_SECS)
+
+    async def missing_parts(self) -> list[str]:
+        """Which of the two servers do not answer."""
+        missing = [] if self._bus.connected else ["bus"]
+        return missing if await self._store_answers() else [*missing, "store"]
+
+    async def _store_answers(self) -> bool:
+        try:
+            with self._store.reaching() as client:
+                await client.ping()
+        except Unavailable:
+            return False
+        return True
+
+    def registry(self) -> CollectorRegistry:
+        """What Prometheus reads."""
+        return registry_of(LedgerCollector(connections=self._connections, readings=self._readings))
+
+    def _connections(self) -> Connections:
+        return Connections(bus=self._bus.connected, store=self._store.reached)
+
+    def _readings(self) -> Iterator[Reading]:
+        for name, experiment in sorted(self._owned.items()):
+            state = experiment.editor.state
+            yield Reading(name, state.revision, experiment.catalog.row_count, experiment.ingest.counts)
+        for name, bell in sorted(self._dormant.items()):
+            yield Reading(name, bell.dormant.revision, bell.dormant.counters.total, None)
 
     async def _list(self, request: ListLedgerExperimentsRequest) -> ListLedgerExperimentsResponse:
         known = {name: experiment.dormant() for name, experiment in self._owned.items()}
@@ -240,16 +283,33 @@ async def _renew(name: str, lease: Lease) -> None:
 
 @contextlib.asynccontextmanager
 async def open_ledger(settings: LedgerSettings) -> AsyncIterator[None]:
-    """Connect and serve; waits for the bus, however long it takes."""
-    store = Store(settings.redis_url)
+    """Connect and serve; waits for the bus, however long it takes. Raises PortBusy, BadCertificate."""
+    tls = context_of(settings)
+    bus = Bus.not_yet_connected()
+    async with contextlib.AsyncExitStack() as stack:
+        store = Store(settings.redis_url)
+        stack.push_async_callback(store.close)
+        ledger = Ledger(settings, bus=bus, store=store)
+        await stack.enter_async_context(_administered(settings, ledger))
+        await bus.open(settings.nats_url, name="ledger", token=settings.nats_token, tls=tls)
+        stack.push_async_callback(bus.close)
+        await stack.enter_async_context(ledger.running())
+        log.info("ledger %s is ready", ledger.ledger_id)
+        yield
+
+
+@contextlib.asynccontextmanager
+async def _administered(settings: LedgerSettings, ledger: Ledger) -> AsyncIterator[None]:
+    """Answer operators, if a port is set for it. Raises PortBusy."""
+    if settings.admin_port is None:
+        yield
+        return
+    listening = take_port(
+        host=settings.bind, port=settings.admin_port, setting="WL_LEDGER_ADMIN_PORT", bind_setting="WL_LEDGER_BIND"
+    )
+    server = HttpServer(Admin(registry=ledger.registry(), missing=ledger.missing_parts))
+    await server.start(listening)
     try:
-        bus = await Bus.connect(settings.nats_url, name="ledger", token=settings.nats_token)
-        try:
-            ledger = Ledger(settings, bus=bus, store=store)
-            async with ledger.running():
-                log.info("ledger %s is ready", ledger.ledger_id)
-                yield
-        finally:
-            await bus.close()
+        yield
     finally:
-        await store.close()
+        await server.close()

@@ -45,3 +45,23 @@ class LedgerSettings(BusSettings, DataSettings):
         validation_alias="WL_IDLE_UNLOAD_SECS",
         description="An experiment that no trainer and no viewer used for so long leaves memory until it is asked for.",
     )
+    admin_port: int | None = Field(
+        None,
+        ge=0,
+        le=65535,
+        validation_alias="WL_LEDGER_ADMIN_PORT",
+        description="Port of the ledger's `/healthz`, `/readyz` and `/metrics`; unset serves none.",
+    )
+    bind: str = Field(
+        "127.0.0.1",
+        min_length=1,
+        validation_alias="WL_LEDGER_BIND",
+        description="Address that the ledger's admin port listens on.",
+    )
+    stream_replicas: int | None = Field(
+        None,
+        ge=1,
+        le=5,
+        validation_alias="WL_STREAM_REPLICAS",
+        description="On how many servers of a NATS cluster the streams are kept; unset leaves them as they are.",
+    )

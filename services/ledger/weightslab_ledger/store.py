@@ -45,6 +45,8 @@ class Store:
         # The password stays out of messages.
         self.address = f"{parts.hostname}:{parts.port or 6379}"
         # Its stubs leave open whether answers are text or bytes; ours are bytes.
+        # Whether the last attempt to use it came through.
+        self.reached = False
         self._hanging_up: set[asyncio.Task[None]] = set()
         self.client: Any = redis.from_url(
             url,
@@ -60,7 +62,9 @@ class Store:
         """The client; its faults are raised as Unavailable."""
         try:
             yield self.client
+            self.reached = True
         except (RedisError, OSError, TimeoutError) as error:
+            self.reached = False
             # The other idle connections led to the same server: each would fail one more request.
             self._hang_up()
             raise Unavailable(

@@ -18,6 +18,7 @@ from typing import Any
 
 from weightslab_common import subjects
 from weightslab_common.bus import Bus
+from weightslab_common.bus_tls import told_context
 from weightslab_proto.weightslab.bus.v1 import GetMediaRequest, GetMediaResponse
 
 from weightslab.media_source import MediaSource, MediaSplit
@@ -31,7 +32,7 @@ async def _run(*, experiment: str, nats_url: str, nats_token: str | None, predic
     source = MediaSource(predictions=predictions)
     reader = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin.buffer)
-    bus = await Bus.connect(nats_url, name=f"media {experiment}", token=nats_token)
+    bus = await Bus.connect(nats_url, name=f"media {experiment}", token=nats_token, tls=told_context())
 
     async def answer(request: GetMediaRequest) -> GetMediaResponse:
         return await asyncio.to_thread(source.get, request)

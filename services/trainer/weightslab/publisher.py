@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import sqlite3
+import ssl
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -67,6 +68,7 @@ class Publisher:
         experiment: str,
         nats_url: str,
         nats_token: str | None,
+        nats_tls: ssl.SSLContext | None,
         folder: Path,
         predictions: PredictionStore,
         handlers: Handlers,
@@ -77,6 +79,7 @@ class Publisher:
         self._experiment = experiment
         self._nats_url = nats_url
         self._nats_token = nats_token
+        self._nats_tls = nats_tls
         self._folder = folder
         self._predictions = predictions
         self._handlers = handlers
@@ -249,6 +252,7 @@ class Publisher:
             self._nats_url,
             name=f"trainer {self._experiment}",
             token=self._nats_token,
+            tls=self._nats_tls,
             on_reconnect=self._reconnected,
         )
         await self._prepare_streams()

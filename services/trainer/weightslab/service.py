@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import betterproto
 from weightslab_common.bus import MessageT
+from weightslab_common.bus_tls import context_of
 
 from weightslab.branches import BranchTree
 from weightslab.checkpointing import Checkpointing
@@ -72,6 +73,7 @@ class Service:
             experiment=experiment,
             nats_url=nats_url,
             nats_token=nats_token,
+            nats_tls=context_of(settings),
             folder=folder,
             predictions=PredictionStore(predictions),
             handlers=Handlers(run, checkpoints=self.checkpoints, timeout_secs=settings.command_timeout_secs),

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Literal
 
 from pydantic import Field
-from weightslab_common.settings import DataSettings
+from weightslab_common.settings import BusAccess, DataSettings
 
 
-class TrainerSettings(DataSettings):
+class TrainerSettings(BusAccess, DataSettings):
     """What `wl.serve` reads from the environment."""
 
     experiment: str | None = Field(
@@ -20,9 +20,6 @@ class TrainerSettings(DataSettings):
         None,
         validation_alias="WL_NATS_URL",
         description="Address of the NATS server; without one the trainer starts the embedded studio.",
-    )
-    nats_token: str | None = Field(
-        None, validation_alias="WL_NATS_TOKEN", repr=False, description="Token for the NATS server."
     )
     media_worker: Literal["process", "thread"] = Field(
         "process",

@@ -12,7 +12,7 @@ import httpx
 import pytest
 from grpclib.client import Channel
 from weightslab_common.embedded import free_port
-from weightslab_gateway.ports import take_port
+from weightslab_common.ports import take_port
 from weightslab_proto.grpc.health.v1 import HealthCheckRequest, HealthCheckResponseServingStatus, HealthStub
 from weightslab_proto.weightslab.v1 import ListExperimentsRequest
 

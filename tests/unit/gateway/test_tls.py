@@ -6,55 +6,24 @@ import asyncio
 import ssl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 import pytest
-import trustme
 from grpclib.client import Channel
 from grpclib.exceptions import StreamTerminatedError
 from weightslab_common.bus import Bus
+from weightslab_common.bus_tls import BadCertificate, bus_context
 from weightslab_common.embedded import free_port, nats_command
 from weightslab_common.errors import Unavailable
 from weightslab_gateway.settings import GatewaySettings
-from weightslab_gateway.tls import BadCertificate, bus_context, server_context
+from weightslab_gateway.tls import server_context
 from weightslab_proto.grpc.health.v1 import HealthCheckRequest, HealthCheckResponseServingStatus, HealthStub
 
+from tests.support.certificates import Files
 from tests.support.processes import Process, accepts, wait_until
 from tests.support.studio import TOKEN
 from tests.unit.gateway.conftest import ORIGIN, Gateway, running_gateway
-
-
-@dataclass(frozen=True, slots=True)
-class Files:
-    """An authority with a certificate of the server and one of a client, as files."""
-
-    authority: Path
-    server_cert: Path
-    server_key: Path
-    client_cert: Path
-    client_key: Path
-
-    @classmethod
-    def make(cls, folder: Path) -> Files:
-        folder.mkdir(parents=True, exist_ok=True)
-        authority = trustme.CA()
-        files = cls(*(folder / name for name in ("ca.pem", "server.pem", "server.key", "client.pem", "client.key")))
-        authority.cert_pem.write_to_path(files.authority)
-        for issued, cert, key in (
-            (authority.issue_cert("localhost", "127.0.0.1"), files.server_cert, files.server_key),
-            (authority.issue_cert("viewer.example"), files.client_cert, files.client_key),
-        ):
-            issued.cert_chain_pems[0].write_to_path(cert)
-            issued.private_key_pem.write_to_path(key)
-        return files
-
-    def client(self, *, shows_certificate: bool = False) -> ssl.SSLContext:
-        context = ssl.create_default_context(cafile=self.authority)
-        if shows_certificate:
-            context.load_cert_chain(self.client_cert, self.client_key)
-        return context
 
 
 @pytest.fixture
@@ -132,6 +101,8 @@ def test_a_key_of_another_certificate_is_told(files: Files, tmp_path: Path) -> N
         server_context(certificate=files.server_cert, key=files.server_key, client_authority=files.server_key)
     with pytest.raises(BadCertificate, match="WL_NATS_CA"):
         bus_context(authority=tmp_path / "none", certificate=None, key=None)
+    with pytest.raises(BadCertificate, match="belong together"):
+        bus_context(authority=None, certificate=None, key=files.server_key)
 
 
 @pytest.mark.parametrize(
@@ -139,7 +110,6 @@ def test_a_key_of_another_certificate_is_told(files: Files, tmp_path: Path) -> N
     [
         ({"tls_cert": "a"}, "WL_TLS_KEY"),
         ({"tls_client_ca": "a"}, "WL_TLS_CERT"),
-        ({"nats_key": "a"}, "WL_NATS_CERT"),
         ({"bind": "0.0.0.0"}, "WL_TLS_CLIENT_CA"),
         ({"bind": "0.0.0.0", "tls_cert": "a", "tls_key": "b"}, "WL_TOKEN"),
     ],

@@ -95,7 +95,8 @@ async def test_more_host_names_can_be_allowed(page: Path) -> None:
 
 
 async def test_health_says_ok(page: Path) -> None:
-    assert (await client(page).get("/healthz")).json() == {"status": "ok"}
+    for host in ("localhost", "10.0.0.7:5173"):
+        assert (await client(page, host=host).get("/healthz")).json() == {"status": "ok"}
 
 
 def test_a_page_that_is_not_built_says_how_to_build_it(tmp_path: Path) -> None:

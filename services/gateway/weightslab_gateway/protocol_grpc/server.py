@@ -17,8 +17,8 @@ from grpclib.config import Configuration
 from grpclib.const import Handler
 from grpclib.protocol import H2Protocol
 from h2.config import H2Configuration
+from weightslab_common.ports import BACKLOG
 
-from weightslab_gateway.ports import BACKLOG
 from weightslab_gateway.protocol.call import Limits
 from weightslab_gateway.protocol_grpc.handler import ConnectionHandler
 

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 from weightslab_common.bus import Bus
+from weightslab_common.bus_tls import told_context
 from weightslab_common.errors import FailedPrecondition
 from weightslab_common.settings import load
 from weightslab_proto.weightslab.v1 import (
@@ -29,7 +30,7 @@ async def opened(*, experiment: str | None, data_dir: Path | None) -> AsyncItera
     """The experiment that was named, or the only one. Raises FailedPrecondition, Unavailable."""
     settings = load(ConsoleSettings, experiment=experiment, data_dir=data_dir)
     url, token = bus_address(settings)
-    bus = await Bus.connect(url, name="exchange", token=token, wait_for_server=False)
+    bus = await Bus.connect(url, name="exchange", token=token, tls=told_context(), wait_for_server=False)
     try:
         known = await known_experiments(bus)
         if not settings.experiment and len(known) != 1:

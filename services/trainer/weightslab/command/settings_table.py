@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import importlib
 import os
+from collections.abc import Container
 from dataclasses import dataclass
+from pathlib import Path
 
 from dotenv import dotenv_values
 from pydantic.fields import FieldInfo
-from weightslab_common.settings import ServiceSettings, load
+from weightslab_common.settings import SECRETS_DIR, ServiceSettings, load
 
 # Named, not imported: the command describes services without depending on them, and leaves out what is not installed.
 SETTINGS = {
@@ -27,7 +29,7 @@ class Setting:
 
     variable: str
     value: str
-    # `environment`, `.env` or `default`.
+    # `environment`, `.env`, `secret` (a file of WL_SECRETS_DIR) or `default`.
     source: str
     default: str
     parts: list[str]
@@ -57,11 +59,10 @@ def table() -> list[Setting]:
             if variable in known:
                 known[variable].parts.append(part)
                 continue
-            in_environment = variable in os.environ
             known[variable] = Setting(
                 variable=variable,
                 value=_shown(getattr(values, name), field),
-                source="environment" if in_environment else ".env" if variable in dotenv else "default",
+                source=_source(variable, dotenv),
                 default=_shown(field.get_default(call_default_factory=True), field),
                 parts=[part],
                 description=field.description or "",
@@ -76,6 +77,15 @@ def markdown() -> str:
         for setting in table()
     ]
     return "\n".join(["| variable | default | read by | meaning |", "|---|---|---|---|", *rows])
+
+
+def _source(variable: str, dotenv: Container[str]) -> str:
+    if variable in os.environ:
+        return "environment"
+    if variable in dotenv:
+        return ".env"
+    folder = os.environ.get(SECRETS_DIR)
+    return "secret" if folder and (Path(folder) / variable).is_file() else "default"
 
 
 def _cell(default: str) -> str:

@@ -6,7 +6,8 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
-from weightslab_common.bus import Bus
+from weightslab_common.bus import Bus, shown
+from weightslab_common.bus_tls import told_context
 from weightslab_common.errors import Unavailable
 
 
@@ -22,12 +23,12 @@ class BusLink:
     def bus(self) -> Bus:
         """The connection. Raises Unavailable while there is none."""
         if self._bus is None or not self._bus.connected:
-            raise Unavailable(f"the message bus at {self._url} is not connected: is NATS running?")
+            raise Unavailable(f"the message bus at {shown(self._url)} is not connected: is NATS running?")
         return self._bus
 
     async def connect(self, token: str | None) -> None:
         """Wait for the server and connect; nats-py keeps the connection from then on."""
-        self._bus = await Bus.connect(self._url, name="console", token=token)
+        self._bus = await Bus.connect(self._url, name="console", token=token, tls=told_context())
         self._connected.set()
 
     async def wait(self, timeout_secs: float) -> None:

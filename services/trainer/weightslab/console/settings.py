@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pydantic import Field
-from weightslab_common.settings import DataSettings
+from weightslab_common.settings import BusAccess, DataSettings
 
 
-class ConsoleSettings(DataSettings):
+class ConsoleSettings(BusAccess, DataSettings):
     """Where the console listens, and which bus it speaks on."""
 
     host: str = Field("localhost", validation_alias="CLI_HOST", min_length=1, description="Address of the console.")
@@ -22,7 +22,4 @@ class ConsoleSettings(DataSettings):
         None,
         validation_alias="WL_NATS_URL",
         description="Address of the NATS server; unset means that of the studio in the data folder.",
-    )
-    nats_token: str | None = Field(
-        None, validation_alias="WL_NATS_TOKEN", repr=False, description="Token for the NATS server."
     )

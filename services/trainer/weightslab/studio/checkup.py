@@ -14,6 +14,7 @@ import nats.errors
 import orjson
 from weightslab_common import subjects
 from weightslab_common.bus import STATUS_STREAM, Bus
+from weightslab_common.bus_tls import told_context
 from weightslab_common.embedded import is_free
 from weightslab_common.errors import Unavailable, WeightsLabError
 from weightslab_proto.weightslab.bus.v1 import ListLedgerExperimentsRequest, ListLedgerExperimentsResponse
@@ -103,7 +104,9 @@ async def _on_the_bus(where: Whereabouts) -> list[Finding]:
         return [Finding("bus", Health.MISSING, "no address is known", "start a studio, or set WL_NATS_URL")]
     began = time.monotonic()
     try:
-        bus = await Bus.connect(where.nats_url, name="doctor", token=where.nats_token, wait_for_server=False)
+        bus = await Bus.connect(
+            where.nats_url, name="doctor", token=where.nats_token, tls=told_context(), wait_for_server=False
+        )
     except Unavailable as error:
         return [
             Finding("bus", Health.MISSING, error.message, "check that NATS runs, WL_NATS_URL and WL_NATS_TOKEN"),

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from weightslab_common import subjects
 from weightslab_common.bus import Bus
+from weightslab_common.bus_tls import told_context
 from weightslab_common.errors import Unavailable, WeightsLabError
 from weightslab_proto.weightslab.bus.v1 import ListLedgerExperimentsRequest, ListLedgerExperimentsResponse
 
@@ -70,7 +71,9 @@ class LedgerProbe:
 
     async def ready(self) -> bool:
         try:
-            bus = await Bus.connect(self.nats_url, name="studio", token=self.nats_token, wait_for_server=False)
+            bus = await Bus.connect(
+                self.nats_url, name="studio", token=self.nats_token, tls=told_context(), wait_for_server=False
+            )
         except Unavailable:
             return False
         try:

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from weightslab_common.bus import Bus
+from weightslab_common.bus_tls import told_context
 from weightslab_common.errors import FailedPrecondition, Unavailable
 from weightslab_common.subjects import LIVE, subject
 from weightslab_common.tokens import Role, Tokens
@@ -104,7 +105,7 @@ async def first_curve(nats_url: str, nats_token: str | None, *, timeout_secs: fl
 
     with contextlib.suppress(TimeoutError, Unavailable):
         async with asyncio.timeout(timeout_secs):
-            bus = await Bus.connect(nats_url, name="studio", token=nats_token)
+            bus = await Bus.connect(nats_url, name="studio", token=nats_token, tls=told_context())
             try:
                 await bus.client.subscribe(subject("*", LIVE), cb=received)
                 await seen.wait()

@@ -6,17 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import Field
-from weightslab_common.settings import DataSettings
+from weightslab_common.settings import BusAccess, DataSettings
 
 
-class StudioSettings(DataSettings):
+class StudioSettings(BusAccess, DataSettings):
     """What `weightslab up` and `python -m weightslab.studio` read."""
 
     nats_url: str | None = Field(
         None, validation_alias="WL_NATS_URL", description="A NATS server of yours; unset starts the embedded one."
-    )
-    nats_token: str | None = Field(
-        None, validation_alias="WL_NATS_TOKEN", repr=False, description="Token for the NATS server."
     )
     nats_port: int | None = Field(
         None,

@@ -5,19 +5,21 @@ from __future__ import annotations
 import errno
 import socket
 
+from weightslab_common.errors import FailedPrecondition
+
 # Connections that wait to be accepted.
 BACKLOG = 512
 
 
-class PortBusy(Exception):
+class PortBusy(FailedPrecondition):
     """A port cannot be listened on. The message says which, why, and how to choose another."""
 
 
-def take_port(*, host: str, port: int, setting: str) -> socket.socket:
+def take_port(*, host: str, port: int, setting: str, bind_setting: str = "WL_BIND") -> socket.socket:
     """Return a TCP socket that listens; who connects before there is a server waits in its queue.
 
     Binding alone would not do: two programs can bind one port and learn only when they listen who has it.
-    `setting` is the name of the variable that chooses the port.
+    `setting` and `bind_setting` are the names of the variables that choose the port and the address.
 
     Raises PortBusy.
     """
@@ -39,6 +41,6 @@ def take_port(*, host: str, port: int, setting: str) -> socket.socket:
             raise PortBusy(
                 f"port {port} on {host} may not be used by this user: choose one above 1023 with {setting}=<port>"
             ) from error
-        raise PortBusy(f"cannot listen on {host} port {port} ({setting}, WL_BIND): {error.strerror}") from error
+        raise PortBusy(f"cannot listen on {host} port {port} ({setting}, {bind_setting}): {error.strerror}") from error
     taken.setblocking(False)
     return taken
