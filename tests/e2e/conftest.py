@@ -15,7 +15,8 @@ from tests.support.studio import EXPERIMENT, Api, Studio
 from tools import chromium
 
 # A page that is slow on a busy machine is not a page that is wrong.
-expect.set_options(timeout=15_000)
+ACTION_TIMEOUT_MS = 45_000
+expect.set_options(timeout=45_000)
 
 
 class OpenPage(Protocol):
@@ -50,7 +51,7 @@ def open_page(browser: Browser, studio: Studio) -> Iterator[OpenPage]:
 
     def open_page(*, tolerated: str = "") -> Page:
         context = browser.new_context(viewport={"width": 1440, "height": 900})
-        context.set_default_timeout(20_000)
+        context.set_default_timeout(ACTION_TIMEOUT_MS)
         contexts.append(context)
         page = context.new_page()
         page.on("console", lambda message: note(message, tolerated))

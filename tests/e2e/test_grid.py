@@ -16,7 +16,7 @@ from tests.support.main_job import query, status
 from tests.support.processes import wait_until
 from tests.support.studio import EXPERIMENT, Api, Studio
 
-pytestmark = [pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.timeout(300)]
 
 
 def _newest_edit(studio: Studio) -> Edit:

@@ -12,7 +12,7 @@ from tests.support.main_job import LOSS, numbers, query, status
 from tests.support.processes import wait_until
 from tests.support.studio import Api, Studio
 
-pytestmark = [pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.timeout(300)]
 
 
 def _turn_off(page: Page, what: str) -> None:

@@ -10,10 +10,11 @@ import pytest
 import weightslab_ui
 from playwright.sync_api import Browser, Page, expect
 
+from tests.e2e.conftest import ACTION_TIMEOUT_MS
 from tests.e2e.hands import cell, center_of, drag, filter_by, train
 from tests.support.studio import Studio
 
-pytestmark = [pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.timeout(300)]
 
 PICTURES = Path(__file__).parent / "output" / "looks"
 WEB = Path(__file__).parents[2] / "services" / "ui" / "web"
@@ -121,7 +122,7 @@ def test_ten_states_look_right_and_can_be_used_by_all(
         color_scheme="dark" if theme == "dark" else "light",
         reduced_motion="reduce",
     )
-    context.set_default_timeout(20_000)
+    context.set_default_timeout(ACTION_TIMEOUT_MS)
     page = context.new_page()
     page.goto(studio.login_url)
     cell(page, 0).wait_for()

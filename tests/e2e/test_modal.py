@@ -15,7 +15,7 @@ from tests.support.main_job import query
 from tests.support.processes import wait_until
 from tests.support.studio import EXPERIMENT, Api, Studio
 
-pytestmark = [pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.timeout(300)]
 
 
 def _zoom(page: Page) -> float:

@@ -11,11 +11,19 @@ from tests.support.studio import Api, Studio
 
 ResultT = TypeVar("ResultT")
 
+# Within the limit of a test: a time-out from outside would leave the browser's loop broken for the tests after it.
+TIMEOUT_SECS = 200.0
+
 
 def in_thread(work: Callable[[], Coroutine[Any, Any, ResultT]]) -> ResultT:
-    """Run `work` in a loop of another thread and return its result."""
+    """Run `work` in a loop of another thread and return its result. Raises TimeoutError when it does not end."""
+
+    async def bounded() -> ResultT:
+        async with asyncio.timeout(TIMEOUT_SECS):
+            return await work()
+
     with ThreadPoolExecutor(max_workers=1) as pool:
-        return pool.submit(lambda: asyncio.run(work())).result()
+        return pool.submit(lambda: asyncio.run(bounded())).result()
 
 
 def with_api(studio: Studio, work: Callable[[Api], Coroutine[Any, Any, ResultT]]) -> ResultT:

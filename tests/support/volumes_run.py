@@ -1,4 +1,4 @@
-"""A training run on small volumes with masks, its names as hostile as names can be: for tests of the page."""
+"""A training run on small volumes with masks and on pictures with boxes, its names hostile: for tests of the page."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 COUNT, SLICES, SIDE = 40, 6, 24
+SPOT_COUNT = 8
+# One box is found with its class, one is where nothing is.
+FOUND = {"boxes": [[2, 2, 10, 11], [1, 16, 7, 22]], "labels": [1, 2], "scores": [0.875, 0.25]}
 CLASS_NAMES = ("background", "<i>ink</i>", "class & co")
 METADATA = "<b onclick=alert(1)>site</b>"
 SIGNAL = "<img src=x onerror=alert(2)>"
@@ -32,6 +35,17 @@ class Volumes(Dataset[tuple[torch.Tensor, torch.Tensor]]):
         return volume.clone(), mask
 
 
+class Spots(Dataset[tuple[torch.Tensor, dict[str, torch.Tensor]]]):
+    """Black pictures (24, 24) with a box of class 1 at the upper left and one of class 2 at the lower right."""
+
+    def __len__(self) -> int:
+        return SPOT_COUNT
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        boxes = torch.tensor([[2.0, 2, 10, 10], [14, 14, 22, 22]])
+        return torch.zeros(SIDE, SIDE), {"boxes": boxes, "labels": torch.tensor([1, 2])}
+
+
 def main() -> None:
     torch.set_num_threads(1)
     sites = [f'"/><script>alert({index % 3})</script>' for index in range(COUNT)]
@@ -45,7 +59,10 @@ def main() -> None:
     optimizer = wl.watch_optimizer(torch.optim.SGD(model.parameters(), lr=0.1))
     criterion = wl.watch_loss(nn.CrossEntropyLoss())
     oddly_named = wl.watch_loss(nn.CrossEntropyLoss(), name=SIGNAL)
+    spots = wl.watch_loader(DataLoader(Spots(), batch_size=SPOT_COUNT), split="spots")
     wl.serve()
+    for _ in spots:
+        wl.log_predictions(spots.current_uids, boxes=[FOUND] * SPOT_COUNT)
     while True:
         for volumes, masks in loader:
             optimizer.zero_grad()

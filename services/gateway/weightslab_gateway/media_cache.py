@@ -18,10 +18,12 @@ class Image:
     content: bytes
     media_type: str
     version: str
+    # The boxes that the image outlines, as JSON; empty when it is no image of boxes.
+    boxes: bytes = b""
 
     @property
     def size_bytes(self) -> int:
-        return len(self.content) + ENTRY_BYTES
+        return len(self.content) + len(self.boxes) + ENTRY_BYTES
 
 
 class MediaCache:

@@ -1,4 +1,7 @@
-"""`GET /media/<experiment>/<split>/<uid>?layer=&w=&z=`: images of samples, encoded by the trainer's media workers."""
+"""`GET /media/<experiment>/<split>/<uid>?layer=&w=&z=`: images of samples, encoded by the trainer's media workers.
+
+An image of outlines carries the header `x-boxes`; the same address with `&as=boxes` gives the boxes as JSON.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +24,7 @@ from weightslab_proto.weightslab.bus.v1 import GetMediaRequest, GetMediaResponse
 from weightslab_gateway.access import bearer
 from weightslab_gateway.auth_http import COOKIE
 from weightslab_gateway.directory import Directory
+from weightslab_gateway.media_boxes import boxes_json
 from weightslab_gateway.media_cache import Image, MediaCache
 from weightslab_gateway.metrics import Metrics
 from weightslab_gateway.replies import error_reply
@@ -73,7 +77,10 @@ class MediaHttp:
         except WeightsLabError as error:
             self._metrics.media.labels(error.status.name.lower()).inc()
             raise
-        etag = _etag(wanted, image)
+        as_boxes = request.query_params.get("as") == "boxes"
+        if as_boxes and not image.boxes:
+            raise NotFound(f"layer {wanted.layer!r} of sample {wanted.uid[:100]!r} has no boxes")
+        etag = _etag(wanted, image, as_boxes=as_boxes)
         headers = {
             "etag": etag,
             # Whoever names the version in the address may keep the image for ever: another version, another address.
@@ -82,10 +89,14 @@ class MediaHttp:
             else "private, no-cache",
             "x-version": _printable(image.version),
         }
+        if image.boxes:
+            headers["x-boxes"] = "1"
         if etag in (tag.strip() for tag in request.headers.get("if-none-match", "").split(",")):
             self._metrics.media.labels("not_modified").inc()
             return Response(status_code=304, headers=headers)
         self._metrics.media.labels("ok").inc()
+        if as_boxes:
+            return Response(image.boxes, headers=headers, media_type="application/json")
         return Response(image.content, headers=headers, media_type=image.media_type)
 
     def _authorize(self, request: Request) -> None:
@@ -106,7 +117,7 @@ class MediaHttp:
         reply = await self._ask(wanted.experiment, request)
         if reply.media_type not in MEDIA_TYPES:
             raise NotFound(f"what is stored for {wanted.uid[:100]!r} is no picture that can be shown")
-        return Image(content=reply.content, media_type=reply.media_type, version=reply.version)
+        return Image(content=reply.content, media_type=reply.media_type, version=reply.version, boxes=boxes_json(reply))
 
     async def _ask(self, experiment: str, request: GetMediaRequest) -> GetMediaResponse:
         """Ask a media worker; one that is just being started is waited for as long as its trainer is there."""
@@ -154,8 +165,8 @@ def _number(query: Mapping[str, str], name: str, *, at_most: int) -> int:
     return int(text)
 
 
-def _etag(wanted: Wanted, image: Image) -> str:
-    digest = hashlib.sha256(f"{wanted!r}|{image.version}|{image.media_type}".encode())
+def _etag(wanted: Wanted, image: Image, *, as_boxes: bool) -> str:
+    digest = hashlib.sha256(f"{wanted!r}|{image.version}|{image.media_type}|{as_boxes}".encode())
     if not image.version:
         digest.update(image.content)
     return f'"{digest.hexdigest()[:32]}"'

@@ -20,6 +20,7 @@ from weightslab_proto.weightslab.bus.v1 import (
     ListLedgerExperimentsRequest,
     ListLedgerExperimentsResponse,
     LiveUpdate,
+    MediaBoxes,
 )
 from weightslab_proto.weightslab.v1 import (
     Counters,
@@ -164,6 +165,7 @@ class TrainerPeer:
         self.status = RunStatus(experiment=experiment, run_id="run-1", state=RunState.RUNNING, step=0)
         self.media_requests: list[GetMediaRequest] = []
         self.media_version = "1"
+        self.media_boxes: MediaBoxes | None = None
         self._bus = bus
 
     async def start(self) -> None:
@@ -191,4 +193,11 @@ class TrainerPeer:
     async def _media(self, request: GetMediaRequest) -> GetMediaResponse:
         self.media_requests.append(request)
         content = f"{request.split}|{request.uid}|{request.layer}|{request.size_px}|{request.slice}".encode()
-        return GetMediaResponse(content=content, media_type="image/png", version=self.media_version)
+        return GetMediaResponse(
+            content=content,
+            media_type="image/png",
+            version=self.media_version,
+            source_width_px=40,
+            source_height_px=20,
+            boxes=self.media_boxes,
+        )

@@ -8,8 +8,11 @@ import json
 from pathlib import Path
 
 import httpx
+import numpy as np
 import pytest
+from weightslab_common.columns import F32, U32, pack
 from weightslab_common.tokens import Role, Tokens
+from weightslab_proto.weightslab.bus.v1 import MediaBoxes
 from weightslab_proto.weightslab.v1 import ListExperimentsRequest
 
 from tests.support.grpcweb import BINARY, frame
@@ -261,6 +264,37 @@ class TestImages:
             answers = await asyncio.gather(*(http.get(path) for _ in range(20)))
         assert {answer.status_code for answer in answers} == {200}
         assert len(trainer.media_requests) == 1
+
+    async def test_the_boxes_of_an_image_are_told_as_json(
+        self, gateway: Gateway, ledger: LedgerPeer, trainer: TrainerPeer
+    ) -> None:
+        trainer.media_boxes = MediaBoxes(
+            corners=pack([1, 2, 3, 4, 5, 6, 7, np.inf], F32), labels=pack([0, 3], U32), scores=pack([0.5, np.nan], F32)
+        )
+        path = f"/media/{trainer.experiment}/train/1?layer=pred"
+        async with gateway.http(**BEARER) as http:
+            image = await http.get(path)
+            boxes = await http.get(path + "&as=boxes")
+            without = await http.get(path + "&as=boxes", headers={"if-none-match": image.headers["etag"]})
+        assert (image.headers["content-type"], image.headers["x-boxes"]) == ("image/png", "1")
+        assert boxes.json() == {
+            "width": 40,
+            "height": 20,
+            "corners": [1, 2, 3, 4, 5, 6, 7, 0],
+            "labels": [0, 3],
+            "scores": [0.5, None],
+        }
+        assert without.status_code == 200, "the boxes are not the image"
+
+    async def test_an_image_without_boxes_says_so(
+        self, gateway: Gateway, ledger: LedgerPeer, trainer: TrainerPeer
+    ) -> None:
+        path = f"/media/{trainer.experiment}/train/1"
+        async with gateway.http(**BEARER) as http:
+            assert "x-boxes" not in (await http.get(path)).headers
+            response = await http.get(path + "?as=boxes")
+        assert response.status_code == 404
+        assert "no boxes" in response.json()["message"]
 
     async def test_without_a_trainer_the_answer_says_so(self, gateway: Gateway, ledger: LedgerPeer) -> None:
         async with gateway.http(**BEARER) as http:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from weightslab_gateway.protocol_grpcweb.headers import RawHeaders, encode_headers
 
 # Read by browsers' gRPC-Web clients: error fields when a response has trailers only, and what we add to each call.
-EXPOSED = "grpc-status, grpc-message, grpc-status-details-bin, grpc-encoding, x-request-id, x-version, etag"
+EXPOSED = "grpc-status, grpc-message, grpc-status-details-bin, grpc-encoding, x-request-id, x-version, x-boxes, etag"
 # Sent by them. `x-grpc-web` and `x-user-agent` by every client, `grpc-timeout` with a deadline,
 # `connect-protocol-version` by Connect clients that are set to another protocol.
 REQUEST_HEADERS = (

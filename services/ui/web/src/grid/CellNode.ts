@@ -185,9 +185,10 @@ export class CellNode {
       this.image.after(this.mask);
     }
     this.mask.hidden = false;
-    this.mask.width = drawn.width;
-    this.mask.height = drawn.height;
-    this.mask.getContext('2d')?.putImageData(drawn, 0, 0);
+    const { pixels } = drawn;
+    this.mask.width = pixels.width;
+    this.mask.height = pixels.height;
+    this.mask.getContext('2d')?.putImageData(pixels, 0, 0);
     this.root.dataset.mask = 'shown';
   }
 

@@ -24,6 +24,11 @@ describe('the layout', () => {
     expect(rows(16 + 3 * 82 + 3 * 21 + 12)).toBe(3);
     expect(rows(16 + 3 * 70 + 3 * 21 + 12)).toBe(2);
   });
+  it('makes cells a little wider than asked for when that fills the height', () => {
+    const filled = layoutOf({ width: 1160, height: 512, cellSizePx: 96, fieldCount: 2 });
+    expect(filled.cellWidth).toBeLessThanOrEqual(120);
+    expect(512 - 2 * filled.padding - filled.rows * (filled.cellHeight + filled.gap)).toBeLessThan(12);
+  });
   it('makes images no higher than wide when there is room', () => {
     const { rows, imageHeight, cellWidth } = layoutOf({
       width: 640,

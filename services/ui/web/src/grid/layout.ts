@@ -31,21 +31,43 @@ export function captionHeight(cellWidth: number, fieldCount: number): number {
 
 /** How much lower than asked for an image may become when that lets another row of cells in. */
 const LEAST_HEIGHT = 0.82;
+/** How much wider than asked for a cell may become when that fills the box better. */
+const GREATEST_WIDTH = 1.25;
 
-/**
- * Fits whole cells into a box. Columns are stretched to fill its width and rows to fill its height, as far as images
- * stay no higher than wide, so that little is left over.
- */
-export function layoutOf(box: {
+interface GridBox {
   readonly width: number;
   readonly height: number;
   readonly cellSizePx: number;
   readonly fieldCount: number;
-}): Layout {
+}
+
+/**
+ * Fits whole cells into a box. Columns are stretched to fill its width and rows to fill its height, as far as images
+ * stay no higher than wide; of the numbers of columns that are near to what is asked for that one is taken that leaves
+ * least of the height over.
+ */
+export function layoutOf(box: GridBox): Layout {
+  const width = Math.max(1, box.width - 2 * PADDING);
+  const wanted = Math.max(16, box.cellSizePx);
+  const most = Math.max(1, Math.floor((width + GAP) / (wanted + GAP)));
+  const least = Math.max(1, Math.ceil((width + GAP) / (wanted * GREATEST_WIDTH + GAP)));
+  let best = layoutIn(box, most);
+  for (let columns = most - 1; columns >= least; columns--) {
+    const other = layoutIn(box, columns);
+    if (heightOf(other) > heightOf(best)) best = other;
+  }
+  return best;
+}
+
+/** The height that the cells take. */
+function heightOf({ rows, cellHeight, gap }: Layout): number {
+  return rows * (cellHeight + gap);
+}
+
+function layoutIn(box: GridBox, columns: number): Layout {
   const width = Math.max(1, box.width - 2 * PADDING);
   const height = Math.max(1, box.height - 2 * PADDING);
   const wanted = Math.max(16, box.cellSizePx);
-  const columns = Math.max(1, Math.floor((width + GAP) / (wanted + GAP)));
   const cellWidth = Math.max(16, Math.floor((width + GAP) / columns) - GAP);
   const caption = captionHeight(cellWidth, box.fieldCount);
   const rows = Math.max(1, Math.floor((height + GAP) / (wanted * LEAST_HEIGHT + caption + GAP)));

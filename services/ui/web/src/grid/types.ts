@@ -1,3 +1,5 @@
+import type { Drawn } from '../overlay/paint';
+
 /** One sample on the page of a view. */
 export interface Cell {
   readonly row: number;
@@ -29,7 +31,7 @@ export interface Selection {
 }
 
 /** Draws what lies over the image of a sample; `null` when nothing does. */
-export type DrawMask = (cell: Cell, sizePx: number, slice: number) => Promise<ImageData | null>;
+export type DrawMask = (cell: Cell, sizePx: number, slice: number) => Promise<Drawn | null>;
 
 /** What a stroke of the pointer does while the painter is on. */
 export interface Painter {

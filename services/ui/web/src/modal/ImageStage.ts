@@ -1,4 +1,6 @@
 import { ImageFailures } from '../grid/imageFailure';
+import type { BoxMark } from '../overlay/boxes';
+import type { Drawn } from '../overlay/paint';
 import {
   FITTED,
   type Placement,
@@ -17,6 +19,20 @@ const WHEEL_FACTOR = 0.0018;
 const FIRST_RETRY_MS = 800;
 const MAX_ATTEMPTS = 5;
 
+const BOX_FONT = '600 12px system-ui, sans-serif';
+const BOX_NAME_PX = 17;
+
+/** Black or white, whichever can be read on a colour `#rrggbb`. */
+function inkOn(color: string): string {
+  const [red = 0, green = 0, blue = 0] = [1, 3, 5].map((at) => Number.parseInt(color.slice(at, at + 2), 16));
+  return 0.3 * red + 0.59 * green + 0.11 * blue > 140 ? '#000' : '#fff';
+}
+
+function drawSplitLine(context: CanvasRenderingContext2D, x: number, place: Placement): void {
+  context.fillStyle = 'rgb(128 128 128 / 80%)';
+  context.fillRect(x - 0.5, place.top, 1, place.height);
+}
+
 export type StageStatus = 'loading' | 'shown' | 'failed';
 
 export interface StageEvents {
@@ -33,6 +49,7 @@ export class ImageStage {
   private readonly failures = new ImageFailures();
   private image: HTMLImageElement | null = null;
   private mask: HTMLCanvasElement | null = null;
+  private boxes: readonly BoxMark[] = [];
   private split = false;
   private url = '';
   private subject = '';
@@ -90,14 +107,16 @@ export class ImageStage {
   }
 
   /** Lays a mask over the image, over its right half only when `split`. */
-  lay(drawn: ImageData | null, split: boolean): void {
+  lay(drawn: Drawn | null, split: boolean): void {
     this.split = split;
     this.mask = null;
-    if (drawn) {
+    this.boxes = drawn?.boxes ?? [];
+    if (drawn && this.boxes.length === 0) {
+      const { pixels } = drawn;
       this.mask = document.createElement('canvas');
-      this.mask.width = drawn.width;
-      this.mask.height = drawn.height;
-      this.mask.getContext('2d')?.putImageData(drawn, 0, 0);
+      this.mask.width = pixels.width;
+      this.mask.height = pixels.height;
+      this.mask.getContext('2d')?.putImageData(pixels, 0, 0);
     }
     this.schedule();
   }
@@ -192,6 +211,7 @@ export class ImageStage {
     context.imageSmoothingQuality = 'high';
     context.drawImage(image, place.left, place.top, place.width, place.height);
     if (this.mask) this.drawMask(context, this.mask, place);
+    if (this.boxes.length > 0) this.drawBoxes(context, place);
     if (this.view.zoom > 1 && pixel >= PIXEL_GRID_PX) this.drawPixelGrid(context, place, sizes);
   }
 
@@ -201,9 +221,33 @@ export class ImageStage {
     const width = place.left + place.width - left;
     context.imageSmoothingEnabled = false;
     context.drawImage(mask, from, 0, mask.width - from, mask.height, left, place.top, width, place.height);
-    if (!this.split) return;
-    context.fillStyle = 'rgb(128 128 128 / 80%)';
-    context.fillRect(left - 0.5, place.top, 1, place.height);
+    if (this.split) drawSplitLine(context, left, place);
+  }
+
+  /** Lines and names keep their size however close one looks. */
+  private drawBoxes(context: CanvasRenderingContext2D, place: Placement): void {
+    context.save();
+    if (this.split) {
+      const middle = place.left + place.width / 2;
+      drawSplitLine(context, middle, place);
+      context.beginPath();
+      context.rect(middle, 0, this.canvas.clientWidth - middle, this.canvas.clientHeight);
+      context.clip();
+    }
+    context.lineWidth = 2;
+    context.font = BOX_FONT;
+    context.textBaseline = 'middle';
+    for (const box of this.boxes) {
+      const left = place.left + box.left * place.width;
+      const top = place.top + box.top * place.height;
+      context.strokeStyle = context.fillStyle = box.color;
+      context.strokeRect(left, top, box.width * place.width, box.height * place.height);
+      const above = top >= BOX_NAME_PX ? top - BOX_NAME_PX : top;
+      context.fillRect(left - 1, above, context.measureText(box.text).width + 8, BOX_NAME_PX);
+      context.fillStyle = inkOn(box.color);
+      context.fillText(box.text, left + 3, above + BOX_NAME_PX / 2);
+    }
+    context.restore();
   }
 
   private drawPixelGrid(

@@ -1,5 +1,6 @@
 import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
 import './modal.css';
+import type { Drawn } from '../overlay/paint';
 import { ImageStage, type StageStatus } from './ImageStage';
 import { Metadata } from './Metadata';
 import { type ModalCommand, modalCommand, ZOOM_STEP } from './modalKeys';
@@ -109,8 +110,11 @@ export function SampleModal(props: SampleModalProps) {
             <canvas
               ref={canvas}
               role="img"
-              aria-label={`Image of sample ${sample.uid}`}
-              data-mask={laid}
+              aria-label={[
+                `Image of sample ${sample.uid}`,
+                ...(laid?.boxes ?? []).map(({ text }) => text),
+              ].join(', ')}
+              data-mask={laid !== null}
               data-testid="modal-image"
               data-status={status}
               data-zoom={zoom.toFixed(2)}
@@ -253,7 +257,7 @@ function useStage(subject: string, url: string, onScale: (zoom: number, image: S
   return { canvas, stage, ...status, zoom, size, pixel };
 }
 
-/** Keeps the mask over the image that of the sample, slice and looks of the moment; tells whether there is one. */
+/** Keeps the mask over the image that of the sample, slice and looks of the moment; returns it. */
 function useMask(
   stage: { readonly current: ImageStage | null },
   wished: {
@@ -261,15 +265,15 @@ function useMask(
     readonly slice: number;
     readonly split: boolean;
   },
-): boolean {
+): Drawn | null {
   const { drawMask, slice, split } = wished;
-  const [laid, setLaid] = useState(false);
+  const [laid, setLaid] = useState<Drawn | null>(null);
   useEffect(() => {
     let live = true;
-    const lay = (drawn: ImageData | null) => {
+    const lay = (drawn: Drawn | null) => {
       if (!live) return;
       stage.current?.lay(drawn, split);
-      setLaid(drawn !== null);
+      setLaid(drawn);
     };
     if (drawMask) drawMask(FULL_IMAGE_PX, slice).then(lay, () => lay(null));
     else lay(null);

@@ -1,6 +1,7 @@
 import type { ComponentChildren } from 'preact';
+import type { Drawn } from '../overlay/paint';
 
-export type Layer = 'image' | 'gt' | 'pred';
+export type Layer = 'image' | 'gt' | 'pred' | 'diff';
 
 export interface SampleField {
   readonly name: string;
@@ -48,7 +49,7 @@ export interface SampleModalProps {
   readonly onNext: (() => void) | null;
   readonly onClose: () => void;
   /** Draws what lies over the image; another function when it would draw differently. */
-  readonly drawMask?: ((sizePx: number, slice: number) => Promise<ImageData | null>) | null;
+  readonly drawMask?: ((sizePx: number, slice: number) => Promise<Drawn | null>) | null;
   readonly splitView?: boolean;
   readonly trajectories?: readonly Trajectory[];
   /** Controls of the overlay, next to those of the zoom. */

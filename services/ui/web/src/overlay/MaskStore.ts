@@ -1,3 +1,4 @@
+import type { Boxes } from './boxes';
 import type { Mask } from './paint';
 
 const MAX_KEPT = 300;
@@ -15,6 +16,12 @@ async function decode(blob: Blob): Promise<Mask> {
   const ids = new Uint8Array(width * height);
   for (let i = 0; i < ids.length; i++) ids[i] = data[4 * i] as number;
   return { width, height, ids };
+}
+
+async function fetchBoxes(url: string): Promise<Boxes> {
+  const response = await fetch(`${url}&as=boxes`, { credentials: 'include' });
+  if (!response.ok) throw new Error(`the boxes were not loaded (${response.status})`);
+  return response.json();
 }
 
 /** Masks by address: the least recently wished leave first, few are fetched at a time. */
@@ -47,7 +54,8 @@ export class MaskStore {
       const response = await fetch(url, { credentials: 'include' });
       if (response.status === 404) return null;
       if (!response.ok) throw new Error(`the mask was not loaded (${response.status})`);
-      return await decode(await response.blob());
+      const mask = await decode(await response.blob());
+      return response.headers.has('x-boxes') ? { ...mask, boxes: await fetchBoxes(url) } : mask;
     } finally {
       this.inFlight--;
       this.waiting.shift()?.();

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { classesOf, compare, type Mask, paint } from './paint';
+import { classesOf, type Mask, paint } from './paint';
 
 const mask = (width: number, ...ids: number[]): Mask => ({
   width,
@@ -8,18 +8,6 @@ const mask = (width: number, ...ids: number[]): Mask => ({
 });
 const look = { opacity: 0.5, contour: false, color: (id: number) => id << 16, hidden: new Set([0]) };
 const alphas = (pixels: Uint8ClampedArray) => Array.from(pixels).filter((_, i) => i % 4 === 3);
-
-describe('compare', () => {
-  it('tells hits, false alarms, misses and confusions apart', () => {
-    const verdicts = compare(mask(5, 0, 1, 0, 2, 1), mask(5, 0, 1, 1, 0, 2));
-    expect(Array.from(verdicts.ids)).toEqual([0, 1, 2, 3, 4]);
-  });
-
-  it('takes a smaller prediction pixel for pixel', () => {
-    const verdicts = compare(mask(4, 1, 1, 0, 0), mask(2, 1, 0));
-    expect(Array.from(verdicts.ids)).toEqual([1, 1, 0, 0]);
-  });
-});
 
 describe('paint', () => {
   it('keeps class ids apart, 0 and 255 included, and leaves hidden ones out', () => {

@@ -1,3 +1,5 @@
+import type { Boxes, BoxMark } from './boxes';
+
 export type OverlayKind = 'raw' | 'gt' | 'pred' | 'diff';
 
 /** Class ids of an image's pixels, row by row. */
@@ -5,6 +7,14 @@ export interface Mask {
   readonly width: number;
   readonly height: number;
   readonly ids: Uint8Array;
+  /** What is outlined, when these are outlines of boxes. */
+  readonly boxes?: Boxes;
+}
+
+/** What lies over an image: pixels, or instead of them where there is room the boxes that they outline. */
+export interface Drawn {
+  readonly pixels: ImageData;
+  readonly boxes: readonly BoxMark[];
 }
 
 export interface MaskLook {
@@ -18,7 +28,7 @@ export interface MaskLook {
   readonly hidden: ReadonlySet<number>;
 }
 
-/** What a comparison says of a pixel; 0 is nothing. */
+/** What the ids 1 to 4 of the layer `diff` say of a pixel; 0 is background in both. */
 export const VERDICTS = [
   { name: 'true positive', color: 0x2ca58d },
   { name: 'false positive', color: 0xe0575b },
@@ -27,22 +37,6 @@ export const VERDICTS = [
 ] as const;
 
 const INSIDE = 0.25;
-
-/** For each pixel 1 to 4, a place in `VERDICTS` counted from 1; 0 where both see the background. */
-export function compare(gt: Mask, pred: Mask): Mask {
-  const { width, height } = gt;
-  const ids = new Uint8Array(width * height);
-  for (let y = 0; y < height; y++) {
-    const row = Math.floor((y * pred.height) / height) * pred.width;
-    for (let x = 0; x < width; x++) {
-      const meant = gt.ids[y * width + x] as number;
-      const seen = pred.ids[row + Math.floor((x * pred.width) / width)] as number;
-      if (meant === seen) ids[y * width + x] = meant === 0 ? 0 : 1;
-      else ids[y * width + x] = meant === 0 ? 2 : seen === 0 ? 3 : 4;
-    }
-  }
-  return { width, height, ids };
-}
 
 /** RGBA of a mask, transparent where nothing is painted. */
 export function paint(mask: Mask, look: MaskLook): Uint8ClampedArray<ArrayBuffer> {

@@ -29,7 +29,7 @@ function Sizes() {
   };
   return (
     <form class="sizes" onSubmit={apply}>
-      <label class="setting-row">
+      <label class="slider-row">
         <span>Cell size</span>
         <output class="quiet">{cell} px</output>
         <input
@@ -42,7 +42,7 @@ function Sizes() {
           onInput={(event) => setCell(event.currentTarget.valueAsNumber)}
         />
       </label>
-      <label class="setting-row">
+      <label class="slider-row">
         <span>Resolution</span>
         <output class="quiet">{resolution} px</output>
         <input

@@ -108,7 +108,7 @@ export function OverlayControls() {
       )}
       {kind !== 'raw' && (
         <>
-          <label class="setting-row">
+          <label class="slider-row">
             <span>Opacity</span>
             <output class="quiet">{Math.round(overlayOpacity.value * 100)} %</output>
             <input

@@ -7,7 +7,7 @@ import { HoverOverlay } from './HoverOverlay';
 import { joinPoint } from './join';
 import { Legend } from './Legend';
 import { formatStep } from './numbers';
-import { Extent, nearestIndex, padded, type Range, scaleOf, toPixel, zoomed } from './scale';
+import { Extent, nearestIndex, padded, type Range, scaleOf, tooFine, toPixel, zoomed } from './scale';
 import type { PlotLook } from './settings';
 import { canvasTheme } from './theme';
 import { visibleRange } from './trace';
@@ -390,6 +390,7 @@ export class PlotChart {
     const alongY = part.height < frame.over.clientHeight - 1;
     const x = { min: frame.posToVal(part.left, 'x'), max: frame.posToVal(part.left + part.width, 'x') };
     const y = { min: frame.posToVal(part.top + part.height, 'y'), max: frame.posToVal(part.top, 'y') };
+    if ((alongX && tooFine(x)) || (alongY && tooFine(y))) return;
     this.zoomTo(alongX ? x : this.zoomX, alongY ? y : this.zoomY);
   }
 

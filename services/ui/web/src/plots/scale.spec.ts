@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { Extent, lowerBound, nearestIndex, padded, scaleOf, toPixel, toValue, zoomed } from './scale';
+import { Extent, lowerBound, nearestIndex, padded, scaleOf, tooFine, toPixel, toValue, zoomed } from './scale';
 
 describe.each([false, true])('a scale (log: %s)', (log) => {
   const scale = scaleOf({ min: 1, max: 1000 }, { from: 300, to: 0 }, log);
@@ -57,6 +57,12 @@ describe('a range', () => {
     const range = padded(extent, log);
     expect(range.max).toBeGreaterThan(range.min);
     expect(Number.isFinite(range.max - range.min)).toBe(true);
+  });
+  it('never asks an axis for ticks finer than numbers are', () => {
+    const range = padded({ min: 1, max: 1 + 2 ** -51 }, false);
+    expect(range.max - range.min).toBeGreaterThan(0.1);
+    expect(tooFine({ min: 1e9, max: 1e9 + 0.1 })).toBe(true);
+    expect(tooFine({ min: -1e-9, max: 1e-9 })).toBe(false);
   });
   it('keeps the place it is zoomed at', () => {
     expect(zoomed({ min: 0, max: 100 }, 25, { factor: 0.5, log: false })).toEqual({ min: 12.5, max: 62.5 });

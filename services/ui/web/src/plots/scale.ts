@@ -75,15 +75,24 @@ export class Extent {
   }
 }
 
+/** What a range may differ by at least, as a share of its values. */
+const LEAST_SHARE = 1e-9;
+
+/** Whether the values of a range differ in their last digits only: no axis has ticks that fine. */
+export function tooFine({ min, max }: Range): boolean {
+  return max - min <= Math.max(Math.abs(min), Math.abs(max)) * LEAST_SHARE;
+}
+
 /** A range with air around the values, never empty. */
-export function padded(extent: { readonly min: number; readonly max: number }, log: boolean): Range {
+export function padded(extent: Range, log: boolean): Range {
   const { min, max } = extent;
   if (min > max) return log ? { min: 0.1, max: 10 } : { min: 0, max: 1 };
   if (log) {
     const air = Math.max((max / min) ** 0.06, 1.05);
     return { min: min / air, max: max * air };
   }
-  const air = (max - min) * 0.07 || Math.abs(max) * 0.1 || 1;
+  const height = max - min;
+  const air = tooFine(extent) ? Math.abs(max) * 0.1 || 1 : height * 0.07;
   return { min: min - air, max: max + air };
 }
 

@@ -16,6 +16,7 @@ const MAX_REPAIRED_POINTS = 100_000;
 const store = new CurveStore();
 const repairing = new Set<string>();
 let publishing = 0;
+let publishedAtMs = 0;
 
 export const curves = signal<readonly CurveData[]>([]);
 /** Ids of the curves that this viewer has hidden; part of the address. */
@@ -115,13 +116,16 @@ async function repair(experiment: string, key: CurveKey, from: number): Promise<
 
 function publish(): void {
   publishing = 0;
+  publishedAtMs = performance.now();
   curves.value = store.curves();
   curveVersion.value += 1;
 }
 
+/** At once after a rest, else at the pace of the plots. */
 function schedulePublish(): void {
   if (publishing) return;
-  publishing = window.setTimeout(publish, plotIntervalSecs.value * 1000);
+  const restedMs = performance.now() - publishedAtMs;
+  publishing = window.setTimeout(publish, Math.max(0, plotIntervalSecs.value * 1000 - restedMs));
 }
 
 export async function fetchRange(

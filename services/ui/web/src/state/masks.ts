@@ -1,7 +1,8 @@
 import { computed, signal } from '@preact/signals';
 import type { Layer } from '../modal/types';
+import { ID_OF_CLASS_0, marksOf } from '../overlay/boxes';
 import { MaskStore } from '../overlay/MaskStore';
-import { classesOf, compare, type Mask, type OverlayKind, paint, VERDICTS } from '../overlay/paint';
+import { classesOf, type Drawn, type Mask, type OverlayKind, paint, VERDICTS } from '../overlay/paint';
 import { experimentName } from './run';
 import { mediaUrl, type SampleName } from './sample';
 import { PALETTE } from './settings';
@@ -18,6 +19,7 @@ export const classColors = remembered<Record<string, string>>('colors.class', {}
 /** Classes that are not painted; the first is the background for most. */
 export const hiddenClasses = remembered<number[]>('overlay.hidden', [0]);
 const seenClasses = signal<readonly number[]>([]);
+const boxesSeen = signal(false);
 
 const store = new MaskStore();
 /** Splits whose samples turned out to have no such layer, so that it is not asked for again and again. */
@@ -34,30 +36,29 @@ export function classColor(id: number): string {
   return classColors.value[id] ?? (PALETTE[(id + PALETTE.length - 1) % PALETTE.length] as string);
 }
 
+function nameOf(label: number): string {
+  const names = splits.value.find(({ classNames }) => classNames.length > 0)?.classNames;
+  return names?.[label] || `class ${label}`;
+}
+
 /** The classes of the masks seen so far, by id. */
-export const maskClasses = computed<readonly MaskClass[]>(() => {
-  const names = splits.value.find(({ classNames }) => classNames.length > 0)?.classNames ?? [];
-  return seenClasses.value.map((id) => ({
+export const maskClasses = computed<readonly MaskClass[]>(() =>
+  seenClasses.value.map((id) => ({
     id,
-    name: names[id] || `class ${id}`,
+    name: nameOf(id === ID_OF_CLASS_0 && boxesSeen.value ? 0 : id),
     color: classColor(id),
-  }));
-});
+  })),
+);
 
 /** Says which layer no sample of the shown splits has; empty when all is well. */
 export const missingLayer = computed(() => {
-  const wished = layersOf(overlayKind.value);
-  const lacking = wished.filter((layer) =>
-    splits.value.some(({ split }) => bare.value.has(bareKey(split, layer))),
-  );
-  if (lacking.length === 0) return '';
-  const text = lacking.map((layer) => (layer === 'gt' ? 'ground-truth' : 'predicted')).join(' and ');
-  return `No ${text} mask is known for these samples.`;
+  const kind = overlayKind.value;
+  const lacking = kind !== 'raw' && splits.value.some(({ split }) => bare.value.has(bareKey(split, kind)));
+  if (!lacking) return '';
+  return kind === 'gt'
+    ? 'No ground truth is known for these samples.'
+    : 'No prediction is known for these samples yet.';
 });
-
-function layersOf(kind: OverlayKind): Layer[] {
-  return kind === 'raw' ? [] : kind === 'diff' ? ['gt', 'pred'] : [kind];
-}
 
 function bareKey(split: string, layer: Layer): string {
   return `${experimentName.value}\u0000${split}\u0000${layer}`;
@@ -78,11 +79,12 @@ async function mask(sample: SampleName, layer: Layer, sizePx: number, slice: num
 
 function note(found: Mask): void {
   const fresh = classesOf(found).filter((id) => !seenClasses.value.includes(id));
+  if (found.boxes) boxesSeen.value = true;
   if (fresh.length > 0) seenClasses.value = [...seenClasses.value, ...fresh].sort((a, b) => a - b);
 }
 
 /** Draws what lies over the image of a sample, in the looks of the moment; `null` when nothing does. */
-export type DrawMask = (sample: SampleName, sizePx: number, slice: number) => Promise<ImageData | null>;
+export type DrawMask = (sample: SampleName, sizePx: number, slice: number) => Promise<Drawn | null>;
 
 /** Another function whenever something would be drawn differently; `null` while images are bare. */
 export const drawMask = computed<DrawMask | null>(() => {
@@ -100,12 +102,11 @@ export const drawMask = computed<DrawMask | null>(() => {
   // Read here, or a change of a colour would not be seen.
   classColors.value;
   return async (sample, sizePx, slice) => {
-    const found = await Promise.all(layersOf(kind).map((layer) => mask(sample, layer, sizePx, slice)));
-    const [first, second] = found;
-    if (!first || (comparing && !second)) return null;
-    note(first);
-    const shown = comparing && second ? compare(first, second) : first;
-    return new ImageData(paint(shown, look), shown.width, shown.height);
+    const found = await mask(sample, kind, sizePx, slice);
+    if (!found) return null;
+    if (!comparing) note(found);
+    const boxes = found.boxes ? marksOf(found.boxes, { ...look, name: nameOf, color: classColor }) : [];
+    return { pixels: new ImageData(paint(found, look), found.width, found.height), boxes };
   };
 });
 
