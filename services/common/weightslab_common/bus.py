@@ -24,6 +24,7 @@ from nats.js.api import DiscardPolicy, StorageType, StreamConfig
 
 from weightslab_common import subjects
 from weightslab_common.errors import DeadlineExceeded, Internal, Unavailable, WeightsLabError, error_for
+from weightslab_common.messages import parsed, read_into
 
 log = logging.getLogger(__name__)
 
@@ -243,7 +244,7 @@ class Bus:
         if status != "0":
             # The text of an error is the payload: headers would have to be ASCII.
             raise error_for(int(status), reply.data.decode("utf-8", "replace"))
-        return reply_type().parse(reply.data)
+        return parsed(reply_type, reply.data)
 
     async def serve(
         self,
@@ -261,7 +262,7 @@ class Bus:
             async with gate:
                 headers = None
                 try:
-                    payload = bytes(await handler(request_type().parse(message.data)))
+                    payload = bytes(await handler(read_into(request_type(), message.data)))
                 except WeightsLabError as error:
                     headers, payload = {STATUS_HEADER: str(error.status.value)}, error.message.encode()
                 except Exception:

@@ -12,7 +12,8 @@ import nats.errors
 from nats.aio.msg import Msg
 from weightslab_common import subjects
 from weightslab_common.bus import NOT_CONNECTED, STATUS_STREAM, Bus
-from weightslab_common.errors import NotFound, Unavailable
+from weightslab_common.errors import InvalidArgument, NotFound, Unavailable
+from weightslab_common.messages import parsed
 from weightslab_common.names import experiment_slug
 from weightslab_proto.weightslab.bus.v1 import (
     LedgerExperiment,
@@ -123,7 +124,7 @@ class Directory:
     async def _on_status(self, message: Msg) -> None:
         try:
             name = experiment_slug(subjects.experiment_of(message.subject))
-            status = RunStatus().parse(message.data)
+            status = parsed(RunStatus, message.data)
         except Exception as error:
             log.warning("a status on %s is not readable: %s", message.subject, error)
             return
@@ -147,12 +148,13 @@ class Directory:
             return
         try:
             stored = await self._bus.last_status(experiment)
-        except (Unavailable, nats.errors.Error, TimeoutError) as error:
+            status = None if stored is None else parsed(RunStatus, stored)
+        except (Unavailable, InvalidArgument, nats.errors.Error, TimeoutError) as error:
             log.debug("the stored status of %s could not be read: %s", experiment, error)
             return
-        if stored is not None and experiment not in self._heard:
+        if status is not None and experiment not in self._heard:
             # When it was sent is known by the trainer's clock only, so it does not count as connected.
-            self._note(experiment, RunStatus().parse(stored), at=-CONNECTED_SECS)
+            self._note(experiment, status, at=-CONNECTED_SECS)
 
     async def _stored_names(self) -> set[str]:
         if not self._bus.connected:
@@ -197,7 +199,7 @@ class Directory:
                 if message.headers and "Status" in message.headers:
                     break
                 answered = True
-                reply = ListLedgerExperimentsResponse().parse(message.data)
+                reply = parsed(ListLedgerExperimentsResponse, message.data)
                 found.update({entry.experiment: entry for entry in reply.experiments})
                 patience_secs = QUIET_SECS
         finally:

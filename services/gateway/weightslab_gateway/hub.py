@@ -14,6 +14,7 @@ from nats.aio.subscription import Subscription
 from weightslab_common import subjects
 from weightslab_common.bus import Bus
 from weightslab_common.errors import WeightsLabError
+from weightslab_common.messages import parsed
 from weightslab_proto.weightslab.bus.v1 import (
     EditEvent,
     LedgerHealthRequest,
@@ -149,10 +150,10 @@ class Hub:
             self._subscriptions.append(await client.subscribe(subjects.subject(self.experiment, what), cb=received))
 
     async def _on_live(self, message: Msg) -> None:
-        self._enqueue(LiveUpdate().parse(message.data))
+        self._enqueue(parsed(LiveUpdate, message.data))
 
     async def _on_edit(self, message: Msg) -> None:
-        self._enqueue(Edit().parse(EditEvent().parse(message.data).edit))
+        self._enqueue(parsed(Edit, parsed(EditEvent, message.data).edit))
 
     def _enqueue(self, item: LiveUpdate | Edit) -> None:
         try:

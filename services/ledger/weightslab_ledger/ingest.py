@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from weightslab_common import subjects
 from weightslab_common.columns import F32, I64, U32, unpack
 from weightslab_common.errors import InvalidArgument
+from weightslab_common.messages import parsed
 from weightslab_proto.weightslab.bus.v1 import SampleValueBatch, SignalBatch
 
 from weightslab_ledger.catalog import Catalog, OutOfOrder
@@ -142,7 +143,7 @@ class Ingest:
             log.error("a message on %s at %d was given up: its registration has not come", lost.what, lost.position)
 
     def _take_signals(self, message: Message, points: list[tuple[SignalBatch, list[Points]]]) -> None:
-        batch = SignalBatch().parse(message.content)
+        batch = parsed(SignalBatch, message.content)
         _check_run(batch.run_id)
         if (batch.run_id, batch.sequence) in self.curve_log.seen:
             self.counts.duplicates += 1
@@ -170,7 +171,7 @@ class Ingest:
                 self._wait(message)
 
     async def _take_values(self, message: Message) -> None:
-        batch = SampleValueBatch().parse(message.content)
+        batch = parsed(SampleValueBatch, message.content)
         _check_run(batch.run_id)
         known = (batch.run_id, batch.sequence)
         in_columns, in_steps = known in self.snapshot.seen, known in self.step_log.seen

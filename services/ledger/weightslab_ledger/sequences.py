@@ -16,21 +16,22 @@ class SeenSequences:
 
     def add(self, run_id: str, sequence: int) -> bool:
         """Note a message; false when it was there. Raises InvalidArgument for an impossible sequence."""
+        if (run_id, sequence) in self:
+            return False
         bits = self._bits.setdefault(run_id, bytearray())
         byte, bit = sequence >> 3, 1 << (sequence & 7)
         if byte >= len(bits):
-            if sequence - len(bits) * 8 > _MAX_JUMP:
-                raise InvalidArgument(f"sequence {sequence} of run {run_id} is far beyond {len(bits) * 8}")
             bits.extend(bytes(max(byte + 1, len(bits) * 2, 64) - len(bits)))
-        if bits[byte] & bit:
-            return False
         bits[byte] |= bit
         return True
 
     def __contains__(self, message: tuple[str, int]) -> bool:
+        """Raises InvalidArgument for an impossible sequence: it must never come to be written anywhere."""
         run_id, sequence = message
-        bits = self._bits.get(run_id)
-        return bits is not None and sequence >> 3 < len(bits) and bool(bits[sequence >> 3] & (1 << (sequence & 7)))
+        bits = self._bits.get(run_id, b"")
+        if sequence - len(bits) * 8 > _MAX_JUMP:
+            raise InvalidArgument(f"sequence {sequence} of run {run_id} is far beyond {len(bits) * 8}")
+        return sequence >> 3 < len(bits) and bool(bits[sequence >> 3] & (1 << (sequence & 7)))
 
     def dump(self) -> dict[str, bytes]:
         """For `__init__`, after a restart."""

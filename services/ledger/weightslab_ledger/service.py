@@ -20,6 +20,7 @@ from weightslab_common.bus import RUN_STREAM, Bus
 from weightslab_common.bus_tls import context_of
 from weightslab_common.errors import InvalidArgument, Unavailable, WeightsLabError
 from weightslab_common.http_server import HttpServer
+from weightslab_common.messages import parsed
 from weightslab_common.ports import take_port
 from weightslab_common.service import background, stop_if_cancelled
 from weightslab_proto.weightslab.bus.v1 import (
@@ -137,7 +138,7 @@ class Ledger:
         if experiment is None or not message.subject.endswith("." + subjects.STATUS):
             return
         try:
-            await experiment.heard(RunStatus().parse(message.data))
+            await experiment.heard(parsed(RunStatus, message.data))
         except Exception:
             log.exception("a status of %r could not be used", name)
 

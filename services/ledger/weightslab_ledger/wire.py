@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from weightslab_common.columns import F64, unpack
 from weightslab_common.errors import InvalidArgument
+from weightslab_common.messages import parsed, read_into
 from weightslab_proto.weightslab.bus.v1 import MetadataColumn, SplitRegistration
 from weightslab_proto.weightslab.v1 import EditSamplesRequest, SummarizeSelectionRequest
 
@@ -83,12 +84,12 @@ def read_registration(content: bytes) -> tuple[SplitRegistration, Metadata]:
     """A registration with its uids, and its metadata columns. Raises InvalidArgument, ValueError."""
     uids, rest = split_field(content, _REGISTRATION_UIDS)
     columns, rest = split_field(rest, _REGISTRATION_METADATA)
-    part = SplitRegistration().parse(rest)
+    part = parsed(SplitRegistration, rest)
     part.uids = [uid.decode() for uid in uids]
     metadata: Metadata = {}
     for column in columns:
         texts, rest = split_field(column, _METADATA_TEXTS)
-        numbers = MetadataColumn().parse(rest)
+        numbers = parsed(MetadataColumn, rest)
         count, name = len(uids), f"metadata {numbers.name!r}"
         if texts:
             if len(texts) != count:
@@ -124,11 +125,11 @@ class Targeted:
         if targets:
             lists, _ = split_field(targets[-1], _TARGET_SAMPLES)
         if lists:
-            self.message.parse(rest)
+            read_into(self.message, rest)
             references, _ = split_field(lists[-1], _LIST_SAMPLES)
             self.samples = [_reference(reference) for reference in references]
         else:
-            self.message.parse(content)
+            read_into(self.message, content)
 
 
 def _reference(content: bytes) -> tuple[str, str]:

@@ -80,23 +80,24 @@ class CheckpointStore:
         return info
 
     def all(self) -> list[CheckpointInfo]:
-        """By creation. What has no readable manifest is no checkpoint."""
+        """By creation. What has no readable manifest, or one that names another place, is no checkpoint."""
         found: list[CheckpointInfo] = []
         for manifest in self._folder.glob(f"*/*/{_MANIFEST}"):
             if manifest.parent.name.startswith("."):
                 continue
             try:
                 entry = orjson.loads(manifest.read_bytes())
-                found.append(
-                    CheckpointInfo(
-                        created_unix_ms=int(entry["created_unix_ms"]),
-                        branch=str(entry["branch"]),
-                        step=int(entry["step"]),
-                        size_bytes=int(entry["size_bytes"]),
-                    )
+                info = CheckpointInfo(
+                    created_unix_ms=int(entry["created_unix_ms"]),
+                    branch=str(entry["branch"]),
+                    step=int(entry["step"]),
+                    size_bytes=int(entry["size_bytes"]),
                 )
             except (OSError, ValueError, KeyError, TypeError):
                 continue
+            # Retention deletes the place of what is found here: a foreign manifest must not lead it elsewhere.
+            if self._place(info.branch, info.step) == manifest.parent:
+                found.append(info)
         return sorted(found)
 
     def at_or_before(self, branch: str, step: int) -> CheckpointInfo:
@@ -126,7 +127,7 @@ class CheckpointStore:
                 json.loads(contents[_STATE]), safetensors.torch.load(contents[_TENSORS])
             )
             return state
-        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RecursionError, SafetensorError) as error:
             raise FailedPrecondition(f"{damaged} cannot be read ({error}): the checkpoint is not loaded") from error
 
     def remove(self, info: CheckpointInfo) -> None:

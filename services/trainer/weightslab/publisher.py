@@ -20,6 +20,7 @@ import nats.js.errors
 from weightslab_common import subjects
 from weightslab_common.bus import RUN_STREAM, Bus, MessageT
 from weightslab_common.errors import FailedPrecondition, Unavailable, WeightsLabError
+from weightslab_common.messages import parsed
 from weightslab_proto.weightslab.bus.v1 import (
     EditEvent,
     LiveUpdate,
@@ -273,13 +274,13 @@ class Publisher:
         await self._handlers.serve(bus, self._experiment, apply=self._discards.apply, tell=self._send_status)
 
         async def edited(message: Any) -> None:
-            await self._discards.hear(EditEvent().parse(message.data))
+            await self._discards.hear(parsed(EditEvent, message.data))
 
         async def lives(message: Any) -> None:
             # They repeat where the ledger stands, and carry curves that cost time to decode.
             if time.monotonic() - self._live_heard >= _LIVE_SECS:
                 self._live_heard = time.monotonic()
-                await self._discards.hear_live(LiveUpdate().parse(message.data))
+                await self._discards.hear_live(parsed(LiveUpdate, message.data))
 
         await bus.client.subscribe(subjects.subject(self._experiment, subjects.EDITS), cb=edited)
         await bus.client.subscribe(subjects.subject(self._experiment, subjects.LIVE), cb=lives)

@@ -149,10 +149,19 @@ async def test_a_snapshot_never_skips_what_waits(opened: Opener) -> None:
 
 async def test_a_message_that_makes_no_sense_is_left_out_and_the_others_are_taken(opened: Opener) -> None:
     ingest = opened(1)
-    broken = [Message(subjects.SIGNALS, b"\xff\xff\xff", 2), Message(subjects.SAMPLES, b"\x2a\x7f", 3)]
+    broken = [
+        Message(subjects.SIGNALS, b"\xff\xff\xff", 2),
+        Message(subjects.SAMPLES, b"\x2a\x7f", 3),
+        # The run "run" with a text for its sequence: the generated code makes a list of it.
+        Message(subjects.SIGNALS, b"\x0a\x03run\x12\x01x", 3),
+    ]
     await ingest.take([REGISTRATION, *broken, _values(4, [9], [1.0]), _values(5, [1], [2.0])])
-    assert ingest.counts.refused == 3
+    # No run has ever sent so many.
+    await ingest.take([_points(1 << 40, 1), _values(1 << 40, [0], [1.0])])
+    assert ingest.counts.refused == 6
     assert _last(ingest)[1] == 2.0
+    ingest.close()
+    assert len(opened(2).curves.curves) == 0, "what was left out is on disk"
 
 
 async def test_audit_values_have_a_column_of_their_own(opened: Opener) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -201,6 +202,15 @@ def test_a_damaged_checkpoint_is_refused_by_name_and_the_run_is_unchanged(folder
         _checkpoints(training).store.read(info)
     assert same(training.weights(), weights)
     assert training.run.step == 5
+
+
+def test_a_manifest_that_names_another_place_is_no_checkpoint(folder: Path, tmp_path: Path) -> None:
+    training = _served(folder).train(3)
+    _checkpoints(training).save().result(10)
+    path = folder / "main" / f"{3:012d}" / "manifest.json"
+    elsewhere = os.path.relpath(tmp_path / "precious", folder)
+    path.write_bytes(path.read_bytes().replace(b'"main"', f'"{elsewhere}"'.encode()))
+    assert _checkpoints(training).store.all() == []
 
 
 def test_a_checkpoint_of_another_model_is_refused_and_the_run_is_unchanged(folder: Path) -> None:

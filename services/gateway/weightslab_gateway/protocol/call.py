@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import betterproto
 from grpclib.const import Handler
 from grpclib.metadata import Deadline
-from weightslab_common.errors import InvalidArgument
+from weightslab_common.messages import parsed
 
 from weightslab_gateway.protocol.wire import check_message
 
@@ -70,9 +70,5 @@ class Call(ABC):
 def parse_message(handler: Handler, payload: bytes) -> betterproto.Message:
     """The request in `payload`. Raises InvalidArgument."""
     check_message(payload)
-    try:
-        message: betterproto.Message = handler.request_type().parse(payload)
-    except Exception as error:
-        # betterproto has no error of its own for bytes that are no message.
-        raise InvalidArgument(f"the request is no {handler.request_type.__name__}: {error}") from error
+    message: betterproto.Message = parsed(handler.request_type, payload)
     return message
