@@ -2,6 +2,9 @@
 
 Rows are given in the order in which samples are first registered and are never reused. A sample is known by
 (split, uid): a later registration of the split finds its old row again, whatever its position.
+
+The newest registration of a split says which samples are present. One that was replaced and comes again is read again,
+since another may have changed metadata meanwhile; the same message, read again from the stream, changes nothing.
 """
 
 from __future__ import annotations
@@ -42,6 +45,9 @@ class Part:
     metadata: dict[str, NDArray[np.float64] | list[str]]
     # Absent in what was stored before there were layers.
     layers: list[str] = field(default_factory=list)
+    # Which message it came in; absent in what was stored before registrations could come again.
+    run_id: str = ""
+    sequence: int = 0
 
 
 class Registered(Protocol):
@@ -57,15 +63,29 @@ class Registered(Protocol):
     slice_count: int
     complete: bool
     layers: list[str]
+    run_id: str
+    sequence: int
 
 
 class OutOfOrder(Exception):
     """What comes before this message has not arrived yet."""
 
 
+@dataclass(frozen=True, slots=True)
+class Change:
+    """How a registration of a split differs from the one before it. `returned`: present before that one, not in it."""
+
+    new: int
+    returned: int
+    gone: int
+
+    def __str__(self) -> str:
+        return f"{self.new:,} samples are new, {self.returned:,} are back, {self.gone:,} are gone"
+
+
 @dataclass(slots=True)
 class Registration:
-    """A registration as far as it has arrived."""
+    """A registration as far as it has arrived; one that comes again keeps its rows meanwhile."""
 
     split: str
     sample_count: int
@@ -85,6 +105,10 @@ class Split:
     layers: list[str] = field(default_factory=list)
     registration_id: str = ""
     row_of: dict[str, int] = field(default_factory=dict)
+    # None until a registration has replaced another.
+    change: Change | None = None
+    # Rows of the split from here on were made after its newest registration was complete.
+    first_new_row: int = 0
 
 
 class Catalog:
@@ -99,6 +123,8 @@ class Catalog:
         self.version = 0
         self.part_count = 0
         self._by_name: dict[str, Split] = {}
+        # (run id, sequence) of the messages that were taken in.
+        self._taken: set[tuple[str, int]] = set()
         self._split_index = np.empty(0, dtype=np.uint8)
         self._present = np.empty(0, dtype=bool)
 
@@ -122,8 +148,10 @@ class Catalog:
         Raises OutOfOrder when an earlier part is missing, InvalidArgument when it contradicts itself.
         """
         known = self.registrations.get(part.registration_id)
-        position = known.position if known else 0
-        if known and (known.complete or part.first_position < position):
+        position = 0 if known is None or self._begins_again(part, known) else known.position
+        if self._is_newest(part.registration_id) or (part.run_id, part.sequence) in self._taken:
+            return None
+        if part.first_position < position:
             return None
         if part.first_position > position:
             raise OutOfOrder(f"part at {part.first_position} of {part.registration_id}, {position} have arrived")
@@ -153,13 +181,27 @@ class Catalog:
             rows=rows,
             metadata=metadata,
             layers=list(part.layers),
+            run_id=part.run_id,
+            sequence=part.sequence,
         )
+
+    def _is_newest(self, registration_id: str) -> bool:
+        """Whether a registration is the one that says which samples of its split are present."""
+        known = self.registrations.get(registration_id)
+        return known is not None and self._by_name[known.split].registration_id == registration_id
+
+    def _begins_again(self, part: Registered | Part, known: Registration) -> bool:
+        """Whether a part is the first of a registration that had arrived, and was replaced by another since."""
+        arrived = known.complete and known.position == known.sample_count
+        return arrived and part.first_position == 0 and not self._is_newest(part.registration_id)
 
     def apply(self, part: Part) -> None:
         """Take in a part that `plan` made, now or before a restart."""
         split = self._split(part.split)
         self._add_rows(split, part.new_uids)
         registration = self.registrations.setdefault(part.registration_id, Registration(part.split, part.sample_count))
+        if self._begins_again(part, registration):
+            registration.position = 0
         registration.parts.append(part.rows)
         registration.position += len(part.rows)
         if part.first_position == 0:
@@ -171,6 +213,8 @@ class Catalog:
             self._put_metadata(name, part.rows, values)
         if part.complete:
             self._complete(split, part.registration_id, registration)
+        if part.run_id:
+            self._taken.add((part.run_id, part.sequence))
         self.part_count += 1
         self.version += 1
 
@@ -194,9 +238,21 @@ class Catalog:
         registration.rows = np.concatenate(registration.parts) if registration.parts else registration.rows
         registration.parts = []
         registration.complete = True
+        of_split = self.split_index == split.index
+        # Rows of this registration that had none are present already, before it is complete.
+        replaced = self.registrations.get(split.registration_id)
+        before = np.zeros(self.row_count, dtype=bool)
+        if replaced is not None:
+            before[replaced.rows] = True
         split.registration_id = registration_id
-        self.present[self.split_index == split.index] = False
+        self.present[of_split] = False
         self._present[registration.rows] = True
+        if replaced is not None:
+            came = self.present & of_split & ~before
+            new = int(came[split.first_new_row :].sum())
+            gone = int((before & ~self.present).sum())
+            split.change = Change(new, int(came.sum()) - new, gone)
+        split.first_new_row = self.row_count
 
     def _put_metadata(self, name: str, rows: Rows, values: NDArray[np.float64] | list[str]) -> None:
         column = self.metadata.get(name)

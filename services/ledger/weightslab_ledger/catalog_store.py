@@ -44,6 +44,8 @@ def encode_part(part: Part) -> bytes:
             "slice_count": part.slice_count,
             "complete": part.complete,
             "layers": part.layers,
+            "run_id": part.run_id,
+            "sequence": part.sequence,
             "first_new_row": part.first_new_row,
             "columns": [[name, isinstance(part.metadata[name], list)] for name in columns],
             "lengths": [len(blob) for blob in blobs],

@@ -206,6 +206,7 @@ class Handlers:
                 SplitInfo(
                     split=split.name,
                     sample_count=counted.get(split.name, 0),
+                    absent_count=len(split.row_of) - counted.get(split.name, 0),
                     class_names=split.class_names,
                     media_kind=split.media_kind,
                     layers=split.layers,

@@ -160,8 +160,16 @@ class Ingest:
         await self.catalog_store.append(planned, token=self.token, part_count=self.catalog.part_count)
         self.catalog.apply(planned)
         if part.complete:
-            log.info("split %r is registered: %d samples", part.split, part.sample_count)
+            self._tell_registered(part.split, part.sample_count)
         await self._retry_waiting()
+
+    def _tell_registered(self, split: str, sample_count: int) -> None:
+        log.info("split %r is registered: %d samples", split, sample_count)
+        change = self.catalog.split_named(split).change
+        if change is not None:
+            log.warning(
+                "split %r is another dataset than before: %s; tags and values of what is gone are kept", split, change
+            )
 
     async def _retry_waiting(self) -> None:
         waiting, self._waiting, self._waiting_bytes = self._waiting, deque(), 0

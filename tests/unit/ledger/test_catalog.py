@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from weightslab_common.errors import InvalidArgument, NotFound
-from weightslab_ledger.catalog import Catalog, OutOfOrder
+from weightslab_ledger.catalog import Catalog, Change, OutOfOrder
 from weightslab_ledger.catalog_store import decode_part, encode_part
 from weightslab_ledger.metadata import NumberColumn
 from weightslab_ledger.wire import read_registration
@@ -27,13 +27,15 @@ def _register(catalog: Catalog, split: str, uids: list[str], **fields: object) -
 
 @given(st.lists(st.sets(st.sampled_from("abcdefgh"), min_size=1), min_size=1, max_size=6))
 def test_a_uid_keeps_its_row_over_all_registrations(datasets: list[set[str]]) -> None:
+    """Also of a dataset that comes again after another, under the name it had."""
     catalog = Catalog()
     rows: dict[str, int] = {}
     for number, dataset in enumerate(datasets):
-        uids = sorted(dataset, reverse=bool(number % 2))
-        _register(catalog, "train", uids, registration_id=f"r{number}")
+        uids = sorted(dataset)
+        name = "".join(uids)
+        _register(catalog, "train", uids, registration_id=name, run_id="run", sequence=number + 1)
         for position, uid in enumerate(uids):
-            row = int(catalog.rows_of(f"r{number}")[position])
+            row = int(catalog.rows_of(name)[position])
             assert rows.setdefault(uid, row) == row
             assert catalog.find("train", uid) == row
         gone = set(rows) - dataset
@@ -54,6 +56,36 @@ def test_a_registration_that_is_known_changes_nothing() -> None:
     version = catalog.version
     _register(catalog, "train", ["a", "b"])
     assert catalog.version == version
+
+
+def test_a_dataset_that_comes_back_after_another_is_present_again() -> None:
+    catalog = Catalog()
+    whole, part = ["a", "b", "c"], ["b", "d"]
+    _register(catalog, "train", whole, registration_id="A", run_id="1", metadata={"target": [1, 2, 3]})
+    assert catalog.split_named("train").change is None
+    _register(catalog, "train", part, registration_id="B", run_id="2", metadata={"target": [7, 8]})
+    assert catalog.split_named("train").change == Change(new=1, returned=0, gone=2)
+    again = {"registration_id": "A", "run_id": "3", "sample_count": 3}
+    _register(catalog, "train", whole[:2], **again, metadata={"target": [1, 2]}, complete=False)
+    # Until all of it has come the other one holds, and values of either find their rows.
+    assert catalog.rows_of("A").tolist() == [0, 1, 2]
+    assert catalog.split_named("train").registration_id == "B"
+    _register(catalog, "train", whole[2:], **again, sequence=1, metadata={"target": [3]}, first_position=2)
+    assert catalog.split_named("train").change == Change(new=0, returned=2, gone=1)
+    assert catalog.rows_of("A").tolist() == [0, 1, 2]
+    assert catalog.present.tolist() == [True, True, True, False]
+    target = catalog.metadata["target"]
+    assert isinstance(target, NumberColumn)
+    assert target.values(4).tolist() == [1, 2, 3, 8]
+
+
+def test_a_registration_that_is_read_again_from_the_stream_brings_no_dataset_back() -> None:
+    catalog = Catalog()
+    for _ in range(2):
+        _register(catalog, "train", ["a", "b"], registration_id="A", run_id="1")
+        _register(catalog, "train", ["b"], registration_id="B", run_id="2")
+        assert catalog.present.tolist() == [False, True]
+    assert catalog.part_count == 2
 
 
 def test_parts_come_in_order_or_wait() -> None:

@@ -129,3 +129,37 @@ async def test_discards_of_an_unknown_registration_ask_to_come_again(studio: Stu
             await studio.client.ask(
                 "discards", GetDiscardsRequest(split="train", registration_id="other"), GetDiscardsResponse
             )
+
+
+async def test_another_dataset_is_told_and_the_first_comes_back_with_its_tags_and_values(
+    studio: Studio, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Shorter by six, longer by one, and then as it was; nothing is shifted, also not after a restart."""
+
+    async def told(present: int, absent: int) -> None:
+        await studio.client.until(
+            "list_columns",
+            ListColumnsRequest(),
+            ListColumnsResponse,
+            lambda answer: [(split.sample_count, split.absent_count) for split in answer.splits] == [(present, absent)],
+        )
+
+    async with studio.ledger():
+        await _registered(studio)
+        await studio.trainer.values("train", "r1", range(10), {"train/loss": np.arange(10)})
+        await _valued(studio, 10)
+        tag = edit_request(EditOperation.ADD_TAG, samples("train", "2", "9"), tag="odd")
+        await studio.client.ask("edit_samples", tag, EditSamplesResponse)
+        await studio.trainer.register("train", ["9", "new", "3", "7", "5"], registration_id="r2")
+        await told(5, 6)
+        assert "'train' is another dataset than before: 1 samples are new, 0 are back, 6 are gone" in caplog.text
+        page = await _page(studio, filter='tag("odd") or uid == "new"', columns=["loss"])
+        assert page.uids == ["9", "new"]
+        assert unpack(page.columns[0].numbers, F64).tolist() == pytest.approx([9, np.nan], nan_ok=True)
+        await studio.trainer.register("train", UIDS, registration_id="r1")
+        await told(10, 1)
+    async with studio.ledger():
+        await told(10, 1)
+        page = await _page(studio, filter='tag("odd")', columns=["loss"])
+        assert page.uids == ["2", "9"]
+        assert unpack(page.columns[0].numbers, F64).tolist() == [2, 9]

@@ -385,6 +385,11 @@ class SplitInfo(betterproto.Message):
     layers: List[str] = betterproto.string_field(5)
     """What can be shown of its samples, of `image`, `gt`, `pred`, `diff`."""
 
+    absent_count: int = betterproto.int64_field(6)
+    """
+    Samples of earlier registrations that the dataset does not have any more; their rows, tags and values are kept.
+    """
+
 
 @dataclass(eq=False, repr=False)
 class EditSamplesRequest(betterproto.Message):
