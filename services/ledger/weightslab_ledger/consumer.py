@@ -21,7 +21,8 @@ from weightslab_ledger.ingest import Ingest, Message, message_kind
 
 log = logging.getLogger(__name__)
 
-_BATCH = 256
+# NATS hangs up on a client to which 64 MiB are on their way; trainers keep their messages to half a MiB.
+_BATCH = 32
 _WAIT_SECS = 1.0
 _LINGER_SECS = 0.03
 _RETRY_SECS = 0.5

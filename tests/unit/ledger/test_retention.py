@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+import numpy as np
+import pytest
 from nats.js.errors import Error as JetStreamError
 from weightslab_common.bus import RUN_STREAM
 from weightslab_common.columns import F64, I64, unpack
@@ -80,3 +82,23 @@ async def test_a_consumer_that_is_deleted_is_made_anew_and_reads_nothing_twice(s
         await _point(studio, 2)
         await _until_points(studio, 2)
         await _check(studio)
+
+
+async def test_a_long_backlog_is_read_without_losing_the_bus(studio: Studio, caplog: pytest.LogCaptureFixture) -> None:
+    """More than NATS has on its way to one client before it hangs up."""
+    message_count, sample_count = 170, 25_000
+    await studio.trainer.register("train", [str(uid) for uid in range(sample_count)], registration_id="r")
+    every = np.arange(sample_count)
+    for step in range(message_count):
+        await studio.trainer.values("train", "r", every, {"train/loss": every + step}, step=step)
+    async with studio.ledger():
+        wanted = message_count * sample_count
+        await studio.client.until(
+            "query_samples",
+            QuerySamplesRequest(limit=1),
+            QuerySamplesResponse,
+            lambda page: page.value_version == wanted,
+        )
+        page = await studio.client.ask("query_samples", PAGE, QuerySamplesResponse)
+    assert [unpack(column.numbers, F64).tolist() for column in page.columns] == [[169, 170, 171], [170] * 3]
+    assert "connection lost" not in caplog.text
