@@ -161,7 +161,9 @@ def test_a_killed_service_comes_back_and_the_others_stay(up: Started) -> None:
     doctor = up.command("doctor", "--json")
     assert doctor.returncode == 0, doctor.stdout
     health = {finding["part"]: finding["health"] for finding in json.loads(doctor.stdout)}
-    assert {"bus", "store", "ledger", "gateway", "page"} <= {part for part, value in health.items() if value == "ok"}
+    assert {"bus", "store", "ledger", "gateway", "page", "ports"} <= {
+        part for part, value in health.items() if value == "ok"
+    }
 
 
 def _is_new(up: Started, name: str, old_pid: int) -> bool:

@@ -9,6 +9,8 @@ import orjson
 from prometheus_client import CollectorRegistry, generate_latest
 from starlette.responses import Response
 
+from weightslab_common import __version__
+
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 # What is served is data, never a document, and true for this moment only.
 _HEADERS = {
@@ -46,7 +48,7 @@ class Admin:
         if method not in ("GET", "HEAD"):
             return _refusal(405, "method_not_allowed", "only GET is answered here")
         if path in ("/", "/healthz"):
-            return _json(200, {"status": "alive"})
+            return _json(200, {"status": "alive", "version": __version__})
         if path == "/readyz":
             missing = await self._missing()
             return _json(503 if missing else 200, {"ready": not missing, "missing": missing})

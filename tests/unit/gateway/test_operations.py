@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 from grpclib.client import Channel
+from weightslab_common import __version__
 from weightslab_common.embedded import free_port
 from weightslab_common.ports import take_port
 from weightslab_proto.grpc.health.v1 import HealthCheckRequest, HealthCheckResponseServingStatus, HealthStub
@@ -86,7 +87,7 @@ def test_the_token_is_made_once_and_only_its_owner_reads_it(nats_url: str, tmp_p
 
 async def test_ready_means_that_bus_and_ledger_answer(gateway: Gateway, ledger: LedgerPeer) -> None:
     async with httpx.AsyncClient(base_url=gateway.admin_url) as http:
-        assert (await http.get("/healthz")).json() == {"status": "alive"}
+        assert (await http.get("/healthz")).json() == {"status": "alive", "version": __version__}
         ready = await http.get("/readyz")
         assert (ready.status_code, ready.json()) == (200, {"ready": True, "missing": []})
         assert (await http.get("/else")).status_code == 404

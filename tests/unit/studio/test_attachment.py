@@ -22,8 +22,8 @@ from weightslab.studio import hold, runfile
 folder = Path(sys.argv[1])
 with runfile.owned(folder):
     entry = runfile.StudioEntry(
-        pid=os.getpid(), state="ready", page_url="http://localhost:1", web_url="", nats_url="nats://127.0.0.1:1",
-        redis_url="", admin_port=1, grpc_port=1, page_port=1, version="1", ends_with_runs=True,
+        pid=os.getpid(), state="ready", page_url="http://localhost:1", nats_url="nats://127.0.0.1:1",
+        redis_url="", web_port=1, admin_port=1, grpc_port=1, page_port=1, version="1", ends_with_runs=True,
     )
     runfile.write(folder, entry)
     print("ready", flush=True)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from weightslab.studio.checkup import Finding, Health, examine
+from weightslab.studio.checkup import examine
+from weightslab.studio.findings import Finding, Health, well
 from weightslab.studio.settings import StudioSettings
+from weightslab_common import __version__
 from weightslab_common.bus import Bus
 from weightslab_common.embedded import free_port, store_command
 from weightslab_common.settings import load
@@ -44,6 +47,7 @@ async def test_servers_that_answer_are_well(nats_url: str, redis_url: str, tmp_p
     assert found["bus"].health is Health.OK
     assert "NATS 2." in found["bus"].detail
     assert found["store"].health is Health.OK
+    assert re.search(r"127\.0\.0\.1:\d+, Valkey \d+\.\d+", found["store"].detail)
     assert found["clock"].health is Health.OK
     assert found["gateway"].health is Health.MISSING
     assert "VITE_PORT" in found["page"].advice
@@ -70,3 +74,11 @@ async def test_a_wrong_password_is_told(store: int, tmp_path: Path) -> None:
     assert found["store"].health is Health.MISSING
     assert "refuses the password" in found["store"].detail
     assert "wrong" not in found["store"].detail
+
+
+def test_a_part_of_another_version_is_noted() -> None:
+    assert well("ledger", "answers", version=__version__).health is Health.OK
+    other = well("ledger", "answers", version="0.0.1")
+    assert other.health is Health.NOTE
+    assert "version 0.0.1" in other.detail
+    assert __version__ in other.advice

@@ -31,7 +31,8 @@ def command(as_json: bool, data_dir: Path | None) -> None:
     from weightslab_common import __version__
     from weightslab_common.settings import load
 
-    from weightslab.studio.checkup import Health, examine
+    from weightslab.studio.checkup import examine
+    from weightslab.studio.findings import Health
     from weightslab.studio.settings import StudioSettings
 
     findings = asyncio.run(examine(load(StudioSettings, data_dir=data_dir)))

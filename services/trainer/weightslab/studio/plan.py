@@ -50,7 +50,6 @@ class Plan:
     redis_url: str = field(repr=False)
     token: str = field(repr=False)
     page_url: str
-    web_url: str
     data_dir: Path
     # Whether the studio ends with the last training process that is attached to it.
     ends_with_runs: bool = False
@@ -126,7 +125,6 @@ def make(settings: StudioSettings, *, previous: StudioEntry | None, trainer: lis
         redis_url=redis_url,
         token=editor,
         page_url=f"http://localhost:{settings.page_port}",
-        web_url=f"http://localhost:{settings.server_port or settings.web_port}",
         data_dir=data_dir,
     )
 

@@ -34,9 +34,9 @@ class StudioEntry:
     # `starting`, `ready` or `stopped`.
     state: str
     page_url: str
-    web_url: str
     nats_url: str
     redis_url: str
+    web_port: int
     admin_port: int
     grpc_port: int
     page_port: int
