@@ -61,7 +61,7 @@ async def test_a_ledger_over_tls_and_passwords_tells_how_it_is(tmp_path: Path) -
     try:
         ledger.start()
         wait_until(lambda: _missing(admin_port) == ["bus", "store"], what="it says what is missing", timeout_secs=60)
-        assert _answer(admin_port, "/healthz").json() ["status"] == "alive"  # type: ignore[union-attr]
+        assert _answer(admin_port, "/healthz").json()["status"] == "alive"  # type: ignore[union-attr]
         nats.start()
         store.start()
         wait_until(lambda: _missing(admin_port) == [], what="the ledger is ready", timeout_secs=60)

@@ -33,6 +33,16 @@ def test_an_error_is_one_line() -> None:
     assert plain({"ok": False, "error": "no such uid"}) == "error no such uid\n"
 
 
+def test_help_is_narrow() -> None:
+    from weightslab.console.commands import COMMANDS
+    from weightslab.console.conversation import _described
+
+    text = plain({"ok": True, "commands": [_described(command.syntax) for command in COMMANDS]})
+    assert "  discard <uid> [uid2 ...] [--loader loader_name]\n      Leave samples out" in text
+    assert "  pause, p\n" in text
+    assert max(map(len, text.splitlines())) <= 120
+
+
 def test_what_is_not_a_number_is_a_dash() -> None:
     assert plain({"ok": True, "loss": math.nan}) == "ok\nloss  –\n"
 

@@ -20,7 +20,7 @@ from weightslab_common.errors import FailedPrecondition
 
 from tests.support.processes import Process
 
-LIMITS = Limits(max_connections=5, line_secs=0.5, idle_secs=5)
+LIMITS = Limits(max_connections=5, line_secs=0.5, idle_secs=600)
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ async def _exchange(port: int, sent: bytes, *, end: bool = False) -> list[dict[s
             await writer.drain()
             if end:
                 writer.write_eof()
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 if end:
                     return [orjson.loads(line) for line in (await reader.read()).splitlines()]
                 line = await reader.readline()
@@ -143,8 +143,32 @@ async def test_a_line_that_never_ends_is_closed_in_time(port: int) -> None:
     async with _connected(port) as (reader, writer):
         writer.write(b"discard 1")
         await writer.drain()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             assert await reader.read() == b""
+
+
+async def test_a_connection_that_says_nothing_is_closed_in_time(link: BusLink) -> None:
+    limits = Limits(idle_secs=0.2)
+    async with (
+        serving(lambda: Conversation(link, experiment="x"), host="localhost", port=0, limits=limits) as port,
+        _connected(port) as (reader, _),
+        asyncio.timeout(60),
+    ):
+        assert await reader.read() == b""
+
+
+async def test_silent_connections_keep_nobody_out(port: int) -> None:
+    async with contextlib.AsyncExitStack() as stack:
+        speaker = await stack.enter_async_context(_connected(port))
+        speaker[1].write(b"help p\n")
+        assert orjson.loads(await speaker[0].readline())["ok"]
+        silent = [await stack.enter_async_context(_connected(port)) for _ in range(3 * LIMITS.max_connections)]
+        silent[-1][1].write(b"discard 1")
+        async with asyncio.timeout(60):
+            assert await _alive(port)
+            assert await silent[0][0].read() == b"", "the oldest of the silent ones has made room"
+        speaker[1].write(b"help r\n")
+        assert orjson.loads(await speaker[0].readline())["ok"], "who has spoken stays"
 
 
 async def test_connections_beyond_the_bound_are_refused_and_others_go_on(port: int) -> None:
@@ -159,7 +183,7 @@ async def test_connections_beyond_the_bound_are_refused_and_others_go_on(port: i
         reader, writer = held[0]
         writer.write(b"help r\n")
         assert orjson.loads(await reader.readline())["ok"]
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not (await _exchange(port, b"help p\n"))[0]["ok"]:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
 
@@ -167,7 +191,7 @@ async def test_connections_beyond_the_bound_are_refused_and_others_go_on(port: i
 async def test_a_client_that_takes_no_replies_is_closed(port: int) -> None:
     async with _connected(port) as (_, writer):
         with pytest.raises((ConnectionError, TimeoutError)):
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 while True:
                     writer.write(b"help\n" * 1000)
                     await writer.drain()

@@ -16,9 +16,10 @@ from prompt_toolkit.input import create_pipe_input
 from prompt_toolkit.output import DummyOutput
 from weightslab.console.bus_link import BusLink
 from weightslab.console.client import Client, connected
+from weightslab.console.completion import Names, names
 from weightslab.console.conversation import Conversation
 from weightslab.console.server import serving
-from weightslab.console.terminal import Names, converse, history_file, names, run_lines
+from weightslab.console.terminal import converse, history_file, run_lines
 from weightslab.console.thread import start_console
 from weightslab_common.embedded import free_port
 from weightslab_common.errors import InvalidArgument, Unavailable
@@ -43,6 +44,14 @@ async def test_names_of_commands_and_options_are_completed(client: Client) -> No
     assert _completed(completer, "dis") == ["discard"]
     assert _completed(completer, "list_uids --d") == ["--discarded"]
     assert "resume" in _completed(completer, "help r")
+    assert _completed(completer, "nonsense x") == []
+
+
+def test_what_a_run_has_is_completed_where_it_fits() -> None:
+    completer = Names({"discard": ""}, {"discard": ["--loader"]}, {"--loader": ["train", "'my val'"], "--limit": []})
+    assert _completed(completer, "discard 17 --loader ") == ["train", "'my val'"]
+    assert _completed(completer, "discard 17 --loader t") == ["train"]
+    assert _completed(completer, "list_uids --limit ") == []
 
 
 async def test_lines_of_a_pipe_are_carried_out_and_a_failure_is_the_status(
@@ -54,13 +63,22 @@ async def test_lines_of_a_pipe_are_carried_out_and_a_failure_is_the_status(
     assert [reply["ok"] for reply in replies] == [True, False, True, True]
 
 
+async def test_a_line_that_is_too_long_is_refused_and_the_next_one_carried_out(
+    client: Client, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert await run_lines(client, ["x" * 70_000, "help p\n"], as_json=True) == 1
+    replies = [orjson.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert "one line of less than 65536 bytes" in replies[0]["error"]
+    assert replies[1]["ok"]
+
+
 async def test_a_conversation_at_the_terminal_keeps_its_history(
     client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     with create_pipe_input() as typed, create_app_session(input=typed, output=DummyOutput()):
         typed.send_text("help pause\nexit\n")
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             assert await converse(client, as_json=True) == 0
     assert history_file().parent == tmp_path / "weightslab"
     assert "help pause" in history_file().read_text()

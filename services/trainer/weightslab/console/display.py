@@ -21,6 +21,8 @@ def formatted(reply: dict[str, Any]) -> StyleAndTextTuples:
     body = {key: value for key, value in reply.items() if key != "ok"}
     if not reply.get("ok"):
         return [("class:error", "error "), ("", f"{shown(str(body.get('error', '')))}\n")]
+    if body.keys() == {"commands"}:
+        return [("class:ok", "ok\n"), *_commands(body["commands"])]
     return [("class:ok", "ok\n"), *_mapping(body, depth=0)]
 
 
@@ -32,6 +34,16 @@ def plain(reply: dict[str, Any]) -> str:
 def shown(text: str) -> str:
     """`text` without characters that act on a terminal; new lines and tabs stay."""
     return "".join(character if character.isprintable() or character in "\n\t" else "�" for character in text)
+
+
+def _commands(described: list[dict[str, Any]]) -> Fragments:
+    """What `help` tells: wider than a terminal as a table."""
+    for command in described:
+        yield "class:key", f"{_INDENT}{shown(command['usage'])}"
+        yield "", "".join(f", {alias}" for alias in command["aliases"]) + "\n"
+        yield "", f"{_INDENT * 3}{shown(command['summary'])}\n"
+        if command["example"] != command["usage"]:
+            yield "class:null", f"{_INDENT * 3}{shown(command['example'])}\n"
 
 
 def _mapping(value: dict[str, Any], *, depth: int) -> Fragments:

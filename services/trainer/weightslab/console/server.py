@@ -30,6 +30,7 @@ _LAST_WORDS_SECS = 1.0
 class Limits:
     """Bounds of a console server."""
 
+    # Beyond it, the oldest that has said no line yet makes room for a new one.
     max_connections: int = 64
     # A line that was begun must end within this; a reply must be taken within this.
     line_secs: float = 30.0
@@ -44,18 +45,19 @@ class ConsoleServer:
         self.refused_connections = 0
         self._converse = converse
         self._limits = limits
-        self._open: set[asyncio.Task[None]] = set()
+        # In the order in which they came, with whether they have said a line.
+        self._open: dict[asyncio.Task[None], bool] = {}
 
     async def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Talk to one client until either side ends it."""
         task = asyncio.current_task()
         assert task
         try:
-            if len(self._open) >= self._limits.max_connections:
+            if len(self._open) >= self._limits.max_connections and not self._end_a_silent_one():
                 self.refused_connections += 1
                 await self._send(writer, failure(f"the console has its {len(self._open)} connections; close one"))
                 return
-            self._open.add(task)
+            self._open[task] = False
             await self._talk(reader, writer, self._converse())
         except (ConnectionError, TimeoutError, EOFError):
             log.debug("a console connection ended early")
@@ -63,8 +65,18 @@ class ConsoleServer:
             # The server closes; asyncio would report a cancelled handler as a fault.
             log.debug("a console connection was closed with the server")
         finally:
-            self._open.discard(task)
+            self._open.pop(task, None)
             await _closed(writer)
+
+    def _end_a_silent_one(self) -> bool:
+        """Make room by the oldest connection that has said no line yet; False when there is none."""
+        silent = next((task for task, has_spoken in self._open.items() if not has_spoken), None)
+        if silent is None:
+            return False
+        self.refused_connections += 1
+        del self._open[silent]
+        silent.cancel()
+        return True
 
     async def close(self) -> None:
         """End all conversations."""
@@ -75,6 +87,8 @@ class ConsoleServer:
     async def _talk(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, conversation: Conversation
     ) -> None:
+        task = asyncio.current_task()
+        assert task
         while not conversation.ended:
             try:
                 line = await self._line(reader)
@@ -90,6 +104,7 @@ class ConsoleServer:
             if _HTTP.match(line) or _CONTROL.search(line):
                 await self._send(writer, failure("this is the console, one line of text per command; goodbye"))
                 return
+            self._open[task] = True
             reply = await conversation.answer(line)
             if reply is not None:
                 await self._send(writer, reply)

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import logging
+
 from pydantic import Field
+from weightslab_common.embedded import is_free
 from weightslab_common.settings import BusAccess, DataSettings
+
+log = logging.getLogger(__name__)
 
 
 class ConsoleSettings(BusAccess, DataSettings):
@@ -23,3 +28,10 @@ class ConsoleSettings(BusAccess, DataSettings):
         validation_alias="WL_NATS_URL",
         description="Address of the NATS server; unset means that of the studio in the data folder.",
     )
+
+    def port_to_take(self, port: int | None) -> int:
+        """`port`, or 0 for a free one: when none was given, or the default is busy and nobody has chosen it."""
+        if port == self.port and "port" not in self.model_fields_set and not is_free(port):
+            log.warning("port %d for the console is busy, perhaps by another run; taking a free one", port)
+            return 0
+        return port or 0

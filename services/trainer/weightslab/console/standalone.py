@@ -46,7 +46,7 @@ async def attached(settings: ConsoleSettings, *, host: str, port: int) -> AsyncI
 @contextlib.asynccontextmanager
 async def announced(settings: ConsoleSettings) -> AsyncIterator[None]:
     """Serve at the address of the settings, and say on stdout where that is."""
-    async with attached(settings, host=settings.host, port=settings.port) as port:
+    async with attached(settings, host=settings.host, port=settings.port_to_take(settings.port)) as port:
         sys.stdout.write(f"console at {settings.host}:{port}\n")
         sys.stdout.flush()
         yield

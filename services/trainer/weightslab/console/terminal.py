@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shlex
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import orjson
 from prompt_toolkit import PromptSession, print_formatted_text
-from prompt_toolkit.completion import CompleteEvent, Completer, Completion
-from prompt_toolkit.document import Document
 from prompt_toolkit.formatted_text import FormattedText
 from prompt_toolkit.history import FileHistory
 from prompt_toolkit.shortcuts import clear
@@ -21,6 +17,8 @@ from weightslab_common.errors import Unavailable, WeightsLabError
 
 from weightslab.console import display
 from weightslab.console.client import Client
+from weightslab.console.completion import names, tab
+from weightslab.console.replies import encode, failure
 
 CLEAR = frozenset({"clear", "cls"})
 EXIT = frozenset({"exit", "quit"})
@@ -32,61 +30,13 @@ def history_file() -> Path:
     return base / "weightslab" / "console_history"
 
 
-class Names(Completer):
-    """Completes names of commands, and what a command's words can be."""
-
-    def __init__(self, words: dict[str, list[str]], commands: dict[str, str]) -> None:
-        # Per command, what may follow it; per command, its summary.
-        self._words = words
-        self._commands = commands
-
-    def get_completions(self, document: Document, complete_event: CompleteEvent) -> Iterable[Completion]:
-        before = document.text_before_cursor
-        word = document.get_word_before_cursor(WORD=True)
-        first, *rest = before.split(" ")
-        if not rest:
-            names: Iterable[str] = self._commands
-        else:
-            names = self._words.get(first, [])
-        for name in names:
-            if name.startswith(word):
-                yield Completion(name, start_position=-len(word), display_meta=self._commands.get(name, ""))
-
-
-async def names(client: Client) -> Names:
-    """Learn from the console what can be completed; a run that is not there completes commands alone."""
-    commands, words = {}, {}
-    for described in (await _reply(client, "help")).get("commands", []):
-        for name in (described["name"], *described["aliases"]):
-            commands[name] = described["summary"]
-            words[name] = [part.strip("[]") for part in described["usage"].split() if part.startswith("[--")]
-    loaders = [known["name"] for known in (await _reply(client, "list_loaders")).get("loaders", [])]
-    hyperparameters = list((await _reply(client, "hp")).get("hyperparameters", {}))
-    models = [known["name"] for known in (await _reply(client, "list_models")).get("models", [])]
-    for name, values in (
-        ("list_uids", loaders),
-        ("hp", hyperparameters),
-        ("set_hp", hyperparameters),
-        ("plot_model", models),
-        ("help", list(commands)),
-    ):
-        words[name] = words.get(name, []) + [shlex.quote(value) for value in values]
-    return Names(words, commands)
-
-
-async def _reply(client: Client, line: str) -> dict[str, Any]:
-    reply = orjson.loads(await client.ask(line))
-    assert isinstance(reply, dict)
-    return reply
-
-
 async def converse(client: Client, *, as_json: bool) -> int:
     """Talk at the terminal until `exit` or the end of input; return the exit status."""
     file = history_file()
     file.parent.mkdir(parents=True, exist_ok=True)
     file.touch(mode=0o600)
     session: PromptSession[str] = PromptSession(
-        history=FileHistory(str(file)), completer=await names(client), complete_while_typing=False
+        history=FileHistory(str(file)), completer=await names(client), complete_while_typing=False, key_bindings=tab()
     )
     while True:
         try:
@@ -98,14 +48,21 @@ async def converse(client: Client, *, as_json: bool) -> int:
         if line in CLEAR:
             clear()
         elif line:
-            try:
-                _show(await client.ask(line), as_json=as_json)
-            except Unavailable:
-                raise
-            except WeightsLabError as error:
-                print_formatted_text(FormattedText(display.formatted({"ok": False, "error": error.message})))
+            _show(await _answer(client, line), as_json=as_json)
             if line in EXIT:
                 return 0
+            if line.split()[0] == "use":
+                session.completer = await names(client)
+
+
+async def _answer(client: Client, line: str) -> bytes:
+    """The reply to a line, also to one that cannot be sent. Raises Unavailable when the console has gone."""
+    try:
+        return await client.ask(line)
+    except Unavailable:
+        raise
+    except WeightsLabError as error:
+        return encode(failure(error.message)).rstrip()
 
 
 async def run_lines(client: Client, lines: Iterable[str], *, as_json: bool) -> int:
@@ -117,7 +74,7 @@ async def run_lines(client: Client, lines: Iterable[str], *, as_json: bool) -> i
         line = line.strip()
         if not line or line in CLEAR:
             continue
-        reply = await client.ask(line)
+        reply = await _answer(client, line)
         _show(reply, as_json=as_json)
         if not orjson.loads(reply)["ok"]:
             status = 1

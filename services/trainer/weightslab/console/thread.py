@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import threading
 from concurrent.futures import Future
 
-from weightslab_common.embedded import is_free
 from weightslab_common.settings import load
 
 from weightslab.console.bus_link import linked
 from weightslab.console.conversation import Conversation
 from weightslab.console.server import serving
 from weightslab.console.settings import ConsoleSettings
-
-log = logging.getLogger(__name__)
 
 
 async def serve_forever(
@@ -41,13 +37,10 @@ def start_console(
     `port` 0 or None takes a free one; so does the default of CLI_PORT when another run has it and nobody has chosen it.
     Raises FailedPrecondition when the address cannot be taken.
     """
-    settings = load(ConsoleSettings)
-    if port == settings.port and "port" not in settings.model_fields_set and not is_free(port):
-        log.warning("port %d for the console is busy, perhaps by another run; taking a free one", port)
-        port = 0
+    taken = load(ConsoleSettings).port_to_take(port)
     ready: Future[int] = Future()
     serve = serve_forever(
-        experiment=experiment, nats_url=nats_url, nats_token=nats_token, host=host, port=port or 0, ready=ready
+        experiment=experiment, nats_url=nats_url, nats_token=nats_token, host=host, port=taken, ready=ready
     )
     threading.Thread(target=asyncio.run, args=(serve,), name="weightslab-console", daemon=True).start()
     return ready.result(timeout=10)
