@@ -18,6 +18,8 @@ ROOT = Path(__file__).resolve().parent.parent
 ENVIRONMENT = ROOT / ".venv"
 CONSTRAINTS = ROOT / "requirements" / "constraints.txt"
 EMBEDDED = ROOT / "requirements" / "embedded.txt"
+# What has everything that an extra has.
+ENOUGH = {"demo": ("demo", "dev"), "dev": ("dev",)}
 
 
 def _fingerprint(extra: str) -> str:
@@ -25,6 +27,14 @@ def _fingerprint(extra: str) -> str:
     for path in (ROOT / "pyproject.toml", CONSTRAINTS, EMBEDDED):
         digest.update(path.read_bytes())
     return digest.hexdigest()
+
+
+def _stamp(extra: str) -> Path:
+    return ENVIRONMENT / f"installed-{extra}"
+
+
+def _is_installed(extra: str) -> bool:
+    return _stamp(extra).exists() and _stamp(extra).read_text() == _fingerprint(extra)
 
 
 def _pip(*arguments: str) -> None:
@@ -37,9 +47,7 @@ def main() -> int:
     if sys.version_info < (3, 11):  # noqa: UP036 - this is where an older one is told so
         print(f"WeightsLab needs Python 3.11 or newer, this is {sys.version.split()[0]}; set PYTHON=python3.12, say")
         return 1
-    stamp = ENVIRONMENT / f"installed-{extra}"
-    fingerprint = _fingerprint(extra)
-    if stamp.exists() and stamp.read_text() == fingerprint:
+    if any(_is_installed(other) for other in ENOUGH[extra]):
         return 0
     print(f"Setting up {ENVIRONMENT.name}/ (once; PyTorch is the large part) …", flush=True)
     if not (ENVIRONMENT / "bin" / "python").exists():
@@ -48,7 +56,7 @@ def main() -> int:
     _pip("install", "--quiet", "--require-hashes", "--no-deps", "-r", str(EMBEDDED))
     print("  2/2 WeightsLab and what it needs", flush=True)
     _pip("install", "--progress-bar", "on", "-c", str(CONSTRAINTS), "-e", f".[{extra}]")
-    stamp.write_text(fingerprint)
+    _stamp(extra).write_text(_fingerprint(extra))
     return 0
 
 

@@ -373,7 +373,10 @@ async def _kept_up(work: Callable[[], Awaitable[None]]) -> None:
     while True:
         try:
             await work()
-        except Exception:
+        except Exception as error:
+            if isinstance(error, RuntimeError) and not threading.main_thread().is_alive():
+                # The interpreter is ending and starts no more threads; what is left goes out when we are stopped.
+                return
             log.exception("a fault in the publisher; it goes on")
             await asyncio.sleep(_FAULT_PAUSE_SECS)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
+import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
@@ -227,3 +229,25 @@ async def _deduplicated_points(peer: Peer, signal: str) -> list[tuple[str, int, 
         ]
         found += peer_points
     return found
+
+
+ENDING = """
+import asyncio, atexit, logging, threading
+from weightslab.publisher import _kept_up
+
+async def work():
+    while True:
+        await asyncio.to_thread(int)
+        await asyncio.sleep(0.01)
+
+logging.basicConfig()
+publisher = threading.Thread(target=lambda: asyncio.run(_kept_up(work)), daemon=True)
+publisher.start()
+# As a run does: stopped after Python has begun to end and starts no more threads.
+atexit.register(publisher.join)
+"""
+
+
+def test_a_script_that_ends_is_no_fault_of_the_publisher() -> None:
+    ended = subprocess.run([sys.executable, "-c", ENDING], capture_output=True, text=True, timeout=60, check=True)
+    assert ended.stderr == ""
