@@ -1,5 +1,15 @@
 import { describe, expect, it } from 'vitest';
-import { Extent, lowerBound, nearestIndex, padded, scaleOf, tooFine, toPixel, toValue, zoomed } from './scale';
+import {
+  Extent,
+  lowerBound,
+  nearestIndex,
+  padded,
+  scaleOf,
+  tooFine,
+  toPixel,
+  toValue,
+  zoomed,
+} from './scale';
 
 describe.each([false, true])('a scale (log: %s)', (log) => {
   const scale = scaleOf({ min: 1, max: 1000 }, { from: 300, to: 0 }, log);
