@@ -37,6 +37,7 @@ class Terminal:
     """A `weightslab console` at a terminal of its own."""
 
     def __init__(self, port: int, environment: dict[str, str]) -> None:
+        self._unread = ""
         self._own, other = pty.openpty()
         termios.tcsetwinsize(other, (40, 120))
         command = [str(Path(sys.executable).parent / "weightslab"), "console", "--host", "localhost"]
@@ -54,13 +55,14 @@ class Terminal:
         os.write(self._own, keys.encode())
 
     def see(self, text: str) -> str:
-        """Read until `text` is shown; return all that was read since the last time."""
-        shown, end = "", time.monotonic() + PATIENCE_SECS
-        while text not in shown:
+        """Wait until `text` is shown; return what was shown since the last time up to it."""
+        end = time.monotonic() + PATIENCE_SECS
+        while text not in self._unread:
             ready, _, _ = select.select([self._own], [], [], max(0, end - time.monotonic()))
-            assert ready, f"{text!r} was not shown, but {shown!r}"
-            shown += os.read(self._own, 65536).decode(errors="replace")
-        return shown
+            assert ready, f"{text!r} was not shown, but {self._unread!r}"
+            self._unread += os.read(self._own, 65536).decode(errors="replace")
+        shown, found, self._unread = self._unread.partition(text)
+        return shown + found
 
     def close(self) -> None:
         self.process.kill()
@@ -95,16 +97,20 @@ def terminal(port: int, tmp_path: Path) -> Iterator[Callable[..., Terminal]]:
 
 
 def test_keys_complete_recall_clear_and_end(terminal: Callable[..., Terminal]) -> None:
+    # Keys with a meaning of their own are typed at the prompt: before it, the terminal itself would act on them.
     first = terminal()
     # All at once, as a quick typist or a paste does: the word is complete before the line is sent.
     first.type(f"help paus{TAB}\r")
     assert "32mok" in first.see("Pause; answered when"), "an answer is coloured"
+    first.see("weightslab>")
     first.type(f"help re{TAB}")
     first.see("resume")
     first.type(f"{CTRL_C}nonsense\r")
     assert "31merror" in first.see("there is no command")
+    first.see("weightslab>")
     first.type("clear\r")
     first.see("\x1b[2J")
+    first.see("weightslab>")
     first.type(CTRL_D)
     assert first.process.wait(PATIENCE_SECS) == 0
 
@@ -112,6 +118,7 @@ def test_keys_complete_recall_clear_and_end(terminal: Callable[..., Terminal]) -
     # Back over `clear` and the error to what the session before had sent.
     second.type(f"{UP}{UP}{UP}\r")
     assert "32mok" not in second.see("Pause; answered when")
+    second.see("weightslab>")
     second.type("exit\r")
     second.see("goodbye")
     assert second.process.wait(PATIENCE_SECS) == 0
