@@ -19,6 +19,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 RUN_BY = {
     "README.md": "tests/docs/test_fragments.py",
     "console.md": "tests/integration/test_console.py",
+    "frameworks.md": "tests/unit/trainer/adapters/test_page.py",
     "getting-started.md": "tests/integration/test_getting_started.py",
     "hyperparameters.md": "tests/docs/test_fragments.py",
     "samples.md": "tests/docs/test_fragments.py",

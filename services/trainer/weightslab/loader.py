@@ -109,11 +109,16 @@ class WatchedLoader:
         # The loop may look into this loader, or another, while it iterates: what was current is current again after.
         before = self._run.batch, self._plan, self._started, self._epoch_batch_size
         self._plan = None
+        length, yielded = self._length(), 0
         try:
-            if self.split is None:
-                yield from self._unnamed_batches()
-            else:
-                yield from self._stream_batches(self.split) if self._is_stream else self._epoch_batches()
+            for data in self._batches():
+                yielded += 1
+                yield data
+        except GeneratorExit:
+            # A loop that counts by `len`, as most frameworks do, never asks for the batch after the last.
+            if yielded == length:
+                self.epoch += 1
+            raise
         finally:
             self._run.batch, self._plan, self._started, self._epoch_batch_size = before
 
@@ -158,6 +163,18 @@ class WatchedLoader:
     def plan(self) -> EpochPlan:
         assert self._plan is not None, "an epoch has begun"
         return self._plan
+
+    def _length(self) -> int | None:
+        try:
+            return len(self)
+        except TypeError:
+            # An iterable dataset need not know.
+            return None
+
+    def _batches(self) -> Iterator[Any]:
+        if self.split is None:
+            return self._unnamed_batches()
+        return self._stream_batches(self.split) if self._is_stream else self._epoch_batches()
 
     def _unnamed_batches(self) -> Iterator[Any]:
         """Batches of an iterable dataset: their samples have no positions."""

@@ -43,7 +43,7 @@ from weightslab.status import StatusReport
 
 log = logging.getLogger(__name__)
 
-_DRAIN_SECS = 0.1
+_DRAIN_SECS = 0.25
 _KEEP_SECS = 0.2
 _FILE_SECS = 0.5
 _STATUS_SECS = 1.0

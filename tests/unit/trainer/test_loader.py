@@ -91,6 +91,24 @@ def test_a_loop_inside_a_loop_leaves_the_outer_batch_current() -> None:
     assert train.epoch == 1
 
 
+def test_a_loop_that_draws_only_as_many_batches_as_there_are_passes_an_epoch_each_time() -> None:
+    run = Run()
+    loader = watched(run, _loader(shuffle=True))
+    run.splits["train"].discard([3, 7], discarded=True)
+    epochs = []
+    for _ in range(3):
+        drawn = iter(loader)
+        for _ in range(len(loader)):
+            next(drawn)
+            assert run.batch is not None
+            epochs.append(run.batch.epoch)
+        del drawn
+    next(iter(loader))
+    assert epochs == [number for number in range(3) for _ in range(len(loader))]
+    # A look at one batch is no epoch.
+    assert loader.epoch == 3
+
+
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("kind", ["shuffled", "drop last", "batch sampler", "collate"])
 def test_from_a_discard_on_no_batch_has_the_sample_and_every_other_comes_once(kind: str, workers: int) -> None:
