@@ -26,6 +26,7 @@ check: install ## Format, lint, types, import boundaries, generated code: about 
 	@$(BIN)/mypy services tools tests bench
 	@$(BIN)/python tools/build_page.py install
 	@$(BIN)/python tools/generate_proto.py --check --web
+	@$(BIN)/python tools/generate_api_reference.py --check
 
 unit: install ## Only the unit tests.
 	@$(BIN)/pytest tests/unit
@@ -34,9 +35,10 @@ format: install ## Format the code and mend what the linter can.
 	@$(BIN)/ruff check --fix --quiet . || true
 	@$(BIN)/ruff format --quiet .
 
-proto: install ## Generate code from proto/.
+proto: install ## Generate code and the API reference from proto/.
 	@$(BIN)/python tools/build_page.py install
 	@$(BIN)/python tools/generate_proto.py --web
+	@$(BIN)/python tools/generate_api_reference.py
 
 page: install ## Build the page.
 	@$(BIN)/python tools/build_page.py

@@ -45,6 +45,13 @@ def test_the_contract_is_written_as_is_customary() -> None:
     assert result.returncode == 0, result.stdout + result.stderr
 
 
+def test_a_call_without_a_word_on_it_is_noticed(changed: Path) -> None:
+    _replace(changed / PUBLIC / "experiment.proto", "  // The checkpoints that can be loaded.\n", "")
+    result = _buf("lint", folder=changed)
+    assert result.returncode == 100
+    assert "ListCheckpoints" in result.stdout
+
+
 def test_nothing_that_was_promised_is_broken() -> None:
     result = _breaking(PROTO)
     assert result.returncode == 0, result.stdout + result.stderr

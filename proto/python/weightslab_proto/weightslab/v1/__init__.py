@@ -48,6 +48,8 @@ class RunState(WireEnum):
 
 
 class EditOperation(WireEnum):
+    """What an edit does."""
+
     UNSPECIFIED = 0
     ADD_TAG = 1
     REMOVE_TAG = 2
@@ -82,6 +84,8 @@ class ColumnKind(WireEnum):
 
 
 class ModelOperation(WireEnum):
+    """What is done to neurons."""
+
     UNSPECIFIED = 0
     ADD = 1
     """
@@ -100,6 +104,8 @@ class ModelOperation(WireEnum):
 
 
 class TrajectoryAxis(WireEnum):
+    """What the values of a trajectory are counted by."""
+
     UNSPECIFIED = 0
     EPOCH = 1
     """One value per epoch: the last of it."""

@@ -1143,6 +1143,8 @@ export const OperateModelResponseSchema: GenMessage<OperateModelResponse> = /*@_
   messageDesc(file_weightslab_v1_experiment, 35);
 
 /**
+ * What is done to neurons.
+ *
  * @generated from enum weightslab.v1.ModelOperation
  */
 export enum ModelOperation {
@@ -1198,6 +1200,8 @@ export const ModelOperationSchema: GenEnum<ModelOperation> = /*@__PURE__*/
  */
 export const ExperimentService: GenService<{
   /**
+   * Every experiment that a trainer has spoken of or a ledger holds. UNAVAILABLE without a bus.
+   *
    * @generated from rpc weightslab.v1.ExperimentService.ListExperiments
    */
   listExperiments: {
@@ -1206,6 +1210,8 @@ export const ExperimentService: GenService<{
     output: typeof ListExperimentsResponseSchema;
   },
   /**
+   * One experiment: its run, its counters, and who answers for it.
+   *
    * @generated from rpc weightslab.v1.ExperimentService.GetExperiment
    */
   getExperiment: {
@@ -1216,6 +1222,10 @@ export const ExperimentService: GenService<{
   /**
    * One stream per viewer that carries everything that moves: first a snapshot, then changes.
    * At most `max_rate_hz` messages a second; a slow viewer gets merged messages, never a lost edit or state.
+   * When nothing changes an empty message comes every 15 seconds, so that silence means a lost connection.
+   * INVALID_ARGUMENT for a rate outside 0 to 10 or more than 10,000 positions; RESOURCE_EXHAUSTED for a viewer that does
+   * not read for 30 seconds (`WL_SEND_TIMEOUT_SECS`) or is more than 1,000 edits behind; UNAVAILABLE when the gateway
+   * stops. After each of the last two: call again with the positions held.
    *
    * @generated from rpc weightslab.v1.ExperimentService.Watch
    */
@@ -1225,7 +1235,8 @@ export const ExperimentService: GenService<{
     output: typeof WatchResponseSchema;
   },
   /**
-   * Acknowledged when the loop stands at its gate: no optimizer step happens until `Resume`. Role: editor.
+   * Acknowledged when the loop stands at its gate: no optimizer step happens until `Resume`.
+   * DEADLINE_EXCEEDED when the loop does not come to its gate in time: the pause stays asked for. Role: editor.
    *
    * @generated from rpc weightslab.v1.ExperimentService.Pause
    */
@@ -1235,7 +1246,7 @@ export const ExperimentService: GenService<{
     output: typeof PauseResponseSchema;
   },
   /**
-   * Role: editor.
+   * Lets the loop run on, or so many steps. INVALID_ARGUMENT for a negative `step_count`. Role: editor.
    *
    * @generated from rpc weightslab.v1.ExperimentService.Resume
    */
@@ -1245,6 +1256,7 @@ export const ExperimentService: GenService<{
     output: typeof ResumeResponseSchema;
   },
   /**
+   * Switches between training and audit, at the gate of the loop. INVALID_ARGUMENT for an unspecified mode.
    * Role: editor.
    *
    * @generated from rpc weightslab.v1.ExperimentService.SetMode
@@ -1266,6 +1278,7 @@ export const ExperimentService: GenService<{
     output: typeof SetHyperparameterResponseSchema;
   },
   /**
+   * Saves model, optimizer, schedulers, random number streams and position; acknowledged when it is on disk.
    * Role: editor.
    *
    * @generated from rpc weightslab.v1.ExperimentService.SaveCheckpoint
@@ -1276,6 +1289,8 @@ export const ExperimentService: GenService<{
     output: typeof SaveCheckpointResponseSchema;
   },
   /**
+   * The checkpoints that can be loaded.
+   *
    * @generated from rpc weightslab.v1.ExperimentService.ListCheckpoints
    */
   listCheckpoints: {
@@ -1285,7 +1300,8 @@ export const ExperimentService: GenService<{
   },
   /**
    * Loads the newest saved step at or before the one asked for, and answers which.
-   * The next resume starts a branch; loading alone makes none. Role: editor.
+   * The next resume starts a branch; loading alone makes none. NOT_FOUND when there is none at or before the step,
+   * FAILED_PRECONDITION for a checkpoint that cannot be read: the run is unchanged then. Role: editor.
    *
    * @generated from rpc weightslab.v1.ExperimentService.LoadCheckpoint
    */
@@ -1295,7 +1311,7 @@ export const ExperimentService: GenService<{
     output: typeof LoadCheckpointResponseSchema;
   },
   /**
-   * A readable tree of a model with shapes and parameter counts.
+   * A readable tree of a model with shapes and parameter counts. NOT_FOUND for an unknown model.
    *
    * @generated from rpc weightslab.v1.ExperimentService.DescribeModel
    */

@@ -1060,6 +1060,8 @@ export const GetFacetsResponseSchema: GenMessage<GetFacetsResponse> = /*@__PURE_
   messageDesc(file_weightslab_v1_sample, 25);
 
 /**
+ * What an edit does.
+ *
  * @generated from enum weightslab.v1.EditOperation
  */
 export enum EditOperation {
@@ -1163,6 +1165,8 @@ export const ColumnKindSchema: GenEnum<ColumnKind> = /*@__PURE__*/
 export const SampleService: GenService<{
   /**
    * One page of a filtered and sorted view, as columns.
+   * INVALID_ARGUMENT for a query that cannot be read (it says where, and what was expected), an unknown column, a
+   * negative offset or a limit outside 1 to 1,000.
    *
    * @generated from rpc weightslab.v1.SampleService.QuerySamples
    */
@@ -1172,7 +1176,7 @@ export const SampleService: GenService<{
     output: typeof QuerySamplesResponseSchema;
   },
   /**
-   * Everything known of one sample.
+   * Everything known of one sample. NOT_FOUND for an unknown split or uid.
    *
    * @generated from rpc weightslab.v1.SampleService.GetSample
    */
@@ -1192,7 +1196,9 @@ export const SampleService: GenService<{
     output: typeof ListColumnsResponseSchema;
   },
   /**
-   * Adds or removes tags, discards or restores. All or nothing; acknowledged when it is on disk. Role: editor.
+   * Adds or removes tags, discards or restores. All or nothing; acknowledged when it is on disk.
+   * NOT_FOUND names unknown uids, ABORTED tells that `expected_revision` does not hold, INVALID_ARGUMENT what is wrong
+   * with the tag, the target or the edit id; nothing is applied then. Role: editor.
    *
    * @generated from rpc weightslab.v1.SampleService.EditSamples
    */
@@ -1202,7 +1208,8 @@ export const SampleService: GenService<{
     output: typeof EditSamplesResponseSchema;
   },
   /**
-   * Takes back an edit by a new one that restores what it changed. Role: editor.
+   * Takes back an edit by a new one that restores what it changed. NOT_FOUND for a revision that is not in the log.
+   * Role: editor.
    *
    * @generated from rpc weightslab.v1.SampleService.UndoEdit
    */
@@ -1212,6 +1219,8 @@ export const SampleService: GenService<{
     output: typeof UndoEditResponseSchema;
   },
   /**
+   * The log of edits, in pages.
+   *
    * @generated from rpc weightslab.v1.SampleService.ListEdits
    */
   listEdits: {
@@ -1230,6 +1239,8 @@ export const SampleService: GenService<{
     output: typeof SummarizeSelectionResponseSchema;
   },
   /**
+   * How the values of one column are spread over the samples of a filter.
+   *
    * @generated from rpc weightslab.v1.SampleService.GetHistogram
    */
   getHistogram: {

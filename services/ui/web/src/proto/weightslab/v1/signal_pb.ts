@@ -652,6 +652,8 @@ export const GetTrajectoriesResponseSchema: GenMessage<GetTrajectoriesResponse> 
   messageDesc(file_weightslab_v1_signal, 16);
 
 /**
+ * What the values of a trajectory are counted by.
+ *
  * @generated from enum weightslab.v1.TrajectoryAxis
  */
 export enum TrajectoryAxis {
@@ -688,6 +690,8 @@ export const TrajectoryAxisSchema: GenEnum<TrajectoryAxis> = /*@__PURE__*/
  */
 export const SignalService: GenService<{
   /**
+   * Every curve there is, with how many points it has.
+   *
    * @generated from rpc weightslab.v1.SignalService.ListSignals
    */
   listSignals: {
@@ -697,6 +701,7 @@ export const SignalService: GenService<{
   },
   /**
    * Curves in a range, reduced to a budget of points. Every reduction keeps first, last, minimum and maximum.
+   * INVALID_ARGUMENT for a budget outside 4 to 100,000; NOT_FOUND for a curve that is not there.
    *
    * @generated from rpc weightslab.v1.SignalService.GetCurves
    */
@@ -706,7 +711,7 @@ export const SignalService: GenService<{
     output: typeof GetCurvesResponseSchema;
   },
   /**
-   * The samples behind a step of a signal, with their values.
+   * The samples behind a step of a signal, with their values. NOT_FOUND when none are kept for it.
    *
    * @generated from rpc weightslab.v1.SignalService.GetStepSamples
    */
@@ -717,6 +722,7 @@ export const SignalService: GenService<{
   },
   /**
    * Mean and spread of a signal over groups of samples, per branch and bucket of steps, from the values of samples.
+   * INVALID_ARGUMENT for no or more than 64 slices, and for a query that cannot be read.
    *
    * @generated from rpc weightslab.v1.SignalService.GetSliceCurves
    */
@@ -726,7 +732,7 @@ export const SignalService: GenService<{
     output: typeof GetSliceCurvesResponseSchema;
   },
   /**
-   * The values that given samples had over time.
+   * The values that given samples had over time. INVALID_ARGUMENT for no or more than 100 samples.
    *
    * @generated from rpc weightslab.v1.SignalService.GetTrajectories
    */
@@ -736,7 +742,8 @@ export const SignalService: GenService<{
     output: typeof GetTrajectoriesResponseSchema;
   },
   /**
-   * Every raw point of the asked curves, in order, in chunks.
+   * Every raw point of the asked curves that there is when the call begins, in order, in chunks of at most 20,000.
+   * NOT_FOUND for a curve that is not there.
    *
    * @generated from rpc weightslab.v1.SignalService.ExportPoints
    */
