@@ -33,12 +33,20 @@ def _refusal(status: int, error: str, message: str) -> Response:
 class Admin:
     """Answers operators; tells nothing of what is in experiments.
 
-    `missing`: which of the parts that the service cannot work without do not answer.
+    `missing`: which of the parts that the service cannot work without do not answer; `is_stopping`: whether it takes
+    nothing new any more.
     """
 
-    def __init__(self, *, registry: CollectorRegistry, missing: Callable[[], Awaitable[list[str]]]) -> None:
+    def __init__(
+        self,
+        *,
+        registry: CollectorRegistry,
+        missing: Callable[[], Awaitable[list[str]]],
+        is_stopping: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._registry = registry
         self._missing = missing
+        self._is_stopping = is_stopping
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
         response = await self._response(scope["method"], scope["path"])
@@ -50,6 +58,8 @@ class Admin:
         if path in ("/", "/healthz"):
             return _json(200, {"status": "alive", "version": __version__})
         if path == "/readyz":
+            if self._is_stopping():
+                return _json(503, {"ready": False, "missing": [], "stopping": True})
             missing = await self._missing()
             return _json(503 if missing else 200, {"ready": not missing, "missing": missing})
         if path == "/metrics":

@@ -22,9 +22,10 @@ from nats.aio.subscription import Subscription
 from nats.js import JetStreamContext
 from nats.js.api import DiscardPolicy, StorageType, StreamConfig
 
-from weightslab_common import subjects
+from weightslab_common import subjects, traces
 from weightslab_common.errors import DeadlineExceeded, Internal, Unavailable, WeightsLabError, error_for
 from weightslab_common.messages import parsed, read_into
+from weightslab_common.requests import REQUEST_ID_HEADER, current_request_id, working_for
 
 log = logging.getLogger(__name__)
 
@@ -227,24 +228,31 @@ class Bus:
         """Send a request and return its reply.
 
         `part` is who should answer (`ledger`, `trainer`, …), for the error. Raises the WeightsLabError the peer
-        raised, Unavailable when nobody listens, DeadlineExceeded when no answer comes in time.
+        raised, Unavailable when nobody listens, DeadlineExceeded when no answer comes in time. The id of the request
+        that the calling task works for, and its trace, travel along.
         """
         if not self.connected:
             # nats-py would queue the request and let it run into its timeout.
             raise Unavailable(NOT_CONNECTED)
+        with traces.span(f"ask {subjects.verb_of(subject)}", kind="client", subject=subject):
+            reply = await self._ask(subject, bytes(message), timeout_secs=timeout_secs, part=part)
+            status = (reply.headers or {}).get(STATUS_HEADER, "0")
+            if status != "0":
+                # The text of an error is the payload: headers would have to be ASCII.
+                raise error_for(int(status), reply.data.decode("utf-8", "replace"))
+            return parsed(reply_type, reply.data)
+
+    async def _ask(self, subject: str, payload: bytes, *, timeout_secs: float, part: str) -> Msg:
+        request_id = current_request_id()
+        headers = traces.headers() | ({REQUEST_ID_HEADER: request_id} if request_id else {})
         try:
-            reply = await self.client.request(subject, bytes(message), timeout=timeout_secs)
+            return await self.client.request(subject, payload, timeout=timeout_secs, headers=headers or None)
         except nats.errors.NoRespondersError:
             raise Unavailable(f"the {part} does not answer: is it running and connected to the bus?") from None
         except (nats.errors.TimeoutError, TimeoutError):
             raise DeadlineExceeded(f"the {part} gave no answer within {timeout_secs:g} s") from None
         except (nats.errors.Error, OSError) as error:
             raise Unavailable(f"the message bus is not reachable: {error}") from error
-        status = (reply.headers or {}).get(STATUS_HEADER, "0")
-        if status != "0":
-            # The text of an error is the payload: headers would have to be ASCII.
-            raise error_for(int(status), reply.data.decode("utf-8", "replace"))
-        return parsed(reply_type, reply.data)
 
     async def serve(
         self,
@@ -259,10 +267,17 @@ class Bus:
         gate = asyncio.Semaphore(max_concurrent)
 
         async def answer(message: Msg) -> None:
+            given = message.headers or {}
             async with gate:
                 headers = None
                 try:
-                    payload = bytes(await handler(read_into(request_type(), message.data)))
+                    with (
+                        working_for(given.get(REQUEST_ID_HEADER, "")),
+                        traces.span(
+                            subjects.verb_of(message.subject), kind="server", parent=given, subject=message.subject
+                        ),
+                    ):
+                        payload = bytes(await handler(read_into(request_type(), message.data)))
                 except WeightsLabError as error:
                     headers, payload = {STATUS_HEADER: str(error.status.value)}, error.message.encode()
                 except Exception:

@@ -6,8 +6,8 @@ import asyncio
 import contextlib
 import socket
 import ssl
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, cast
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -22,18 +22,19 @@ class _Server(uvicorn.Server):
 
 
 class HttpServer:
-    """Serves an ASGI application on a listening socket; `protocol` is the class of its connections."""
+    """Serves an ASGI application on a listening socket; `protocol` makes each of its connections."""
 
     def __init__(
         self,
         application: Any,
         *,
         tls: ssl.SSLContext | None = None,
-        protocol: type[HttpToolsProtocol] = HttpToolsProtocol,
+        protocol: Callable[..., asyncio.Protocol] = HttpToolsProtocol,
     ) -> None:
         config = uvicorn.Config(
             application,
-            http=protocol,
+            # Any callable will do.
+            http=cast("type[asyncio.Protocol]", protocol),
             ws="none",
             lifespan="off",
             log_config=None,

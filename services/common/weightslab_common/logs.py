@@ -12,6 +12,8 @@ from datetime import UTC, datetime
 
 import orjson
 
+from weightslab_common.requests import current_request_id
+
 _STANDARD = set(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
 
 
@@ -48,10 +50,18 @@ class _TextFormatter(logging.Formatter):
         return f"{text} {fields}" if fields else text
 
 
+def _add_request_id(record: logging.LogRecord) -> bool:
+    request_id = current_request_id()
+    if request_id and not hasattr(record, "request_id"):
+        record.request_id = request_id
+    return True
+
+
 def configure(service: str, *, level: str, format: str) -> None:
-    """Send all logs of this process to stderr, marked with the name of the service."""
+    """Send all logs of this process to stderr, marked with the name of the service and the id of the request."""
     as_json = format == "json" or (format == "auto" and not sys.stderr.isatty())
     handler = logging.StreamHandler()
+    handler.addFilter(_add_request_id)
     handler.setFormatter(_JsonFormatter(service) if as_json else _TextFormatter(service))
     root = logging.getLogger()
     root.handlers[:] = [handler]

@@ -9,6 +9,12 @@ from weightslab_common.errors import FailedPrecondition
 
 # Connections that wait to be accepted.
 BACKLOG = 512
+# After this much silence the system asks whether a client is still there, and gives it up like one whose
+# acknowledgements do not come: a viewer whose network has gone says no goodbye.
+KEEPALIVE_SECS = 30
+KEEPALIVE_INTERVAL_SECS = 10
+KEEPALIVE_PROBES = 3
+UNACKNOWLEDGED_MS = 30_000
 
 
 class PortBusy(FailedPrecondition):
@@ -28,6 +34,7 @@ def take_port(*, host: str, port: int, setting: str, bind_setting: str = "WL_BIN
     taken = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        _notice_vanished(taken)
         taken.bind((host, port))
         taken.listen(BACKLOG)
     except OSError as error:
@@ -44,3 +51,17 @@ def take_port(*, host: str, port: int, setting: str, bind_setting: str = "WL_BIN
         raise PortBusy(f"cannot listen on {host} port {port} ({setting}, {bind_setting}): {error.strerror}") from error
     taken.setblocking(False)
     return taken
+
+
+def _notice_vanished(listening: socket.socket) -> None:
+    """Let the system give up clients of this socket that do not answer any more; connections inherit it."""
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in (
+        ("TCP_KEEPIDLE", KEEPALIVE_SECS),
+        ("TCP_KEEPINTVL", KEEPALIVE_INTERVAL_SECS),
+        ("TCP_KEEPCNT", KEEPALIVE_PROBES),
+        ("TCP_USER_TIMEOUT", UNACKNOWLEDGED_MS),
+    ):
+        # Systems name them differently, or have no such thing.
+        if hasattr(socket, name):
+            listening.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)

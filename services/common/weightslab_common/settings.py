@@ -74,7 +74,17 @@ class BusAccess(ServiceSettings):
     )
 
 
-class BusSettings(BusAccess):
+class TracesSettings(ServiceSettings):
+    """For services that can be traced."""
+
+    traces_url: str | None = Field(
+        None,
+        validation_alias="WL_TRACES_URL",
+        description="OTLP/HTTP collector for traces, like `http://localhost:4318/v1/traces`; needs `[telemetry]`.",
+    )
+
+
+class BusSettings(BusAccess, TracesSettings):
     """For services that speak on the bus."""
 
     nats_url: str = Field(

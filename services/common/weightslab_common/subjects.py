@@ -33,6 +33,11 @@ def media(experiment: str) -> str:
     return f"wl.{experiment}.media"
 
 
+def verb_of(subject_name: str) -> str:
+    """What a subject is for, without the experiment: the same for all of them."""
+    return subject_name.split(".", 2)[-1]
+
+
 def experiment_of(subject_name: str) -> str:
     """The experiment that a subject belongs to."""
     return subject_name.split(".", 2)[1]

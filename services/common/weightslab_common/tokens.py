@@ -71,8 +71,10 @@ class Tokens:
         found = [
             role for role, token in self._by_role.items() if hmac.compare_digest(credential.encode(), token.encode())
         ]
-        if found:
-            return found[0]
+        return found[0] if found else self.check_session(credential)
+
+    def check_session(self, credential: str) -> Role:
+        """The role that a session gives. Raises Unauthenticated, also for a token."""
         try:
             return Role(self._sessions.loads(credential, max_age=SESSION_MAX_AGE_SECS)["role"])
         except SignatureExpired:

@@ -7,9 +7,8 @@ import contextlib
 import sys
 from collections.abc import AsyncIterator
 
-from weightslab_common import logs, service, settings
-from weightslab_common.bus_tls import BadCertificate
-from weightslab_common.ports import PortBusy
+from weightslab_common import logs, service, settings, traces
+from weightslab_common.errors import FailedPrecondition
 
 from weightslab_gateway.service import Sockets, serve
 from weightslab_gateway.settings import GatewaySettings
@@ -21,6 +20,9 @@ def _flags() -> argparse.Namespace:
         description="The public API of WeightsLab. Every setting can be given by an environment variable, too.",
     )
     parser.add_argument("--insecure", action="store_const", const=True, help="listen beyond loopback without WL_TOKEN")
+    parser.add_argument(
+        "--single-port", action="store_const", const=True, help="gRPC at ENVOY_PORT, too (WL_SINGLE_PORT)"
+    )
     parser.add_argument("--bind", metavar="ADDRESS", help="address to listen on (WL_BIND)")
     return parser.parse_args()
 
@@ -35,16 +37,19 @@ async def _running(told: GatewaySettings) -> AsyncIterator[None]:
 def main() -> int:
     """Returns the exit status: 2 when the gateway cannot start as it was told to."""
     flags = _flags()
-    told = settings.load(GatewaySettings, insecure=flags.insecure, bind=flags.bind)
+    told = settings.load(GatewaySettings, insecure=flags.insecure, bind=flags.bind, single_port=flags.single_port)
     if told.fault:
         sys.stderr.write(told.fault + "\n")
         return 2
     logs.configure("gateway", level=told.log_level, format=told.log_format)
     try:
+        traces.configure("gateway", url=told.traces_url)
         service.run(lambda: _running(told))
-    except (PortBusy, BadCertificate) as error:
+    except FailedPrecondition as error:
         sys.stderr.write(f"{error}\n")
         return 2
+    finally:
+        traces.stop()
     return 0
 
 

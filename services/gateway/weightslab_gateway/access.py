@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from weightslab_common.errors import PermissionDenied, Unauthenticated
-from weightslab_common.tokens import Role, Tokens
+from weightslab_common.tokens import Role
+
+from weightslab_gateway.doors import Doors
 
 _EXPERIMENT = "/weightslab.v1.ExperimentService/"
 _SAMPLE = "/weightslab.v1.SampleService/"
@@ -36,11 +38,15 @@ def bearer(authorization: str) -> str:
     return authorization[len(BEARER) :].strip()
 
 
-def authorize(path: str, authorization: str, tokens: Tokens) -> Role:
-    """The role of the caller of `path`. Raises Unauthenticated, or PermissionDenied when the role is too low."""
+def authorize(path: str, authorization: str, doors: Doors, *, host: str) -> Role:
+    """The role of the caller of `path` from the address `host`.
+
+    Raises Unauthenticated, PermissionDenied when the role is too low, ResourceExhausted for who calls or guesses too
+    often.
+    """
     if path in OPEN_METHODS:
         return Role.VIEWER
-    role = tokens.check(bearer(authorization))
+    role = doors.admit(bearer(authorization), host=host)
     if path in EDITOR_METHODS and role is not Role.EDITOR:
         raise PermissionDenied(
             f"{path.rsplit('/', 1)[1]} needs the role editor and this token gives the role {role.value}"

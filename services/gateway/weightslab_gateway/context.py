@@ -14,7 +14,6 @@ class CallContext:
     """Of one call."""
 
     role: Role
-    request_id: str
     deadline: Deadline | None
 
 

@@ -167,41 +167,45 @@ class Directory:
         return {subjects.experiment_of(subject) for subject in info.state.subjects or {}}
 
     async def missing_parts(self) -> list[str]:
-        """Which of the parts that the gateway cannot work without do not answer."""
+        """Which of the parts that the gateway cannot work without do not answer: `bus`, `ledger`, `store`.
+
+        Without a bus nothing is known of a store, without a ledger neither.
+        """
         try:
-            return [] if await self._ask_ledgers() is not None else ["ledger"]
+            replies = await self._ask_ledgers()
         except Unavailable:
             return ["bus", "ledger"]
+        if not replies:
+            return ["ledger"]
+        return [] if any(reply.store_connected for reply in replies) else ["store"]
 
     async def _ledgers(self, *, wanted: str | None = None) -> dict[str, LedgerExperiment]:
         """What all ledgers hold, by experiment; returns as soon as `wanted` is found. Raises Unavailable."""
-        return await self._ask_ledgers(wanted=wanted) or {}
+        replies = await self._ask_ledgers(wanted=wanted)
+        return {entry.experiment: entry for reply in replies for entry in reply.experiments}
 
-    async def _ask_ledgers(self, *, wanted: str | None = None) -> dict[str, LedgerExperiment] | None:
-        """As `_ledgers`; None when no ledger answers."""
+    async def _ask_ledgers(self, *, wanted: str | None = None) -> list[ListLedgerExperimentsResponse]:
+        """What each ledger says; returns as soon as one holds `wanted`. Raises Unavailable without a bus."""
         if not self._bus.connected:
             raise Unavailable(NOT_CONNECTED)
         client = self._bus.client
         inbox = client.new_inbox()
         replies: asyncio.Queue[Msg] = asyncio.Queue()
         subscription = await client.subscribe(inbox, cb=replies.put)
-        found: dict[str, LedgerExperiment] = {}
-        answered = False
+        found: list[ListLedgerExperimentsResponse] = []
         try:
             subject = subjects.ledger(subjects.ALL_EXPERIMENTS, "list")
             await client.publish(subject, bytes(ListLedgerExperimentsRequest()), reply=inbox)
             patience_secs = FIRST_ANSWER_SECS
-            while wanted is None or wanted not in found:
+            while not any(entry.experiment == wanted for reply in found for entry in reply.experiments):
                 try:
                     message = await asyncio.wait_for(replies.get(), timeout=patience_secs)
                 except TimeoutError:
                     break
                 if message.headers and "Status" in message.headers:
                     break
-                answered = True
-                reply = parsed(ListLedgerExperimentsResponse, message.data)
-                found.update({entry.experiment: entry for entry in reply.experiments})
+                found.append(parsed(ListLedgerExperimentsResponse, message.data))
                 patience_secs = QUIET_SECS
         finally:
             await subscription.unsubscribe()
-        return found if answered else None
+        return found

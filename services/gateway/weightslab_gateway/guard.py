@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
-import secrets
 import time
 from collections.abc import Iterable
 
 from grpclib import GRPCError
 from grpclib.const import Handler
 from grpclib.server import Stream
+from weightslab_common import traces
 from weightslab_common.errors import DeadlineExceeded, Internal, ResourceExhausted, Unavailable, WeightsLabError
-from weightslab_common.tokens import Tokens
+from weightslab_common.requests import current_request_id, request_id_of, working_for
 
 from weightslab_gateway.access import authorize
 from weightslab_gateway.context import CallContext, enter_call
+from weightslab_gateway.doors import Doors, host_of
 from weightslab_gateway.metrics import Metrics
 from weightslab_gateway.protocol.call import Call, CallerGone, CallerStuck
 from weightslab_gateway.protocol.status import failure
@@ -26,18 +26,18 @@ log = logging.getLogger(__name__)
 
 STOPPING = "the gateway is stopping; connect again"
 REQUEST_ID = "x-request-id"
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 class Guard:
     """Wraps methods, and knows the calls that run."""
 
-    def __init__(self, *, tokens: Tokens, metrics: Metrics, max_calls: int) -> None:
-        self._tokens = tokens
+    def __init__(self, *, doors: Doors, metrics: Metrics, max_calls: int) -> None:
+        self._doors = doors
         self._metrics = metrics
         self._max_calls = max_calls
-        self._running: set[asyncio.Task[object]] = set()
-        self._stopping = False
+        # With whether each is a stream to the caller, which has no end of its own.
+        self._running: dict[asyncio.Task[object], bool] = {}
+        self.stopping = False
 
     def wrap(self, services: Iterable[Servable]) -> dict[str, Handler]:
         """The methods of all services by path, each behind the guard."""
@@ -46,13 +46,21 @@ class Guard:
         }
 
     async def stop(self, *, grace_secs: float) -> None:
-        """End every running call with UNAVAILABLE, refuse new ones, and wait until they have ended."""
-        self._stopping = True
-        running = set(self._running)
-        for task in running:
-            task.cancel()
+        """Refuse new calls, end streams with UNAVAILABLE at once, and other calls when they take longer than the grace.
+
+        A call that was begun, an edit say, is so finished and answered.
+        """
+        self.stopping = True
+        running = dict(self._running)
+        for task, streams in running.items():
+            if streams:
+                task.cancel()
         if running:
-            await asyncio.wait(running, timeout=grace_secs)
+            _, late = await asyncio.wait(running, timeout=grace_secs)
+            for task in late:
+                task.cancel()
+            if late:
+                await asyncio.wait(late, timeout=grace_secs)
 
     def _guarded(self, handler: Handler, path: str) -> Handler:
         async def run(stream: Stream[object, object]) -> None:
@@ -62,42 +70,56 @@ class Guard:
         return handler._replace(func=run)
 
     async def _run(self, handler: Handler, call: Call, path: str) -> None:
-        request_id = _request_id(call)
+        request_id = request_id_of(call.metadata.get(REQUEST_ID, ""))
         call.initial_metadata[REQUEST_ID] = request_id
+        with (
+            working_for(request_id),
+            traces.span(path[1:], kind="server", parent=call.metadata, transport=call.transport),
+        ):
+            await self._counted(handler, call, path)
+
+    async def _counted(self, handler: Handler, call: Call, path: str) -> None:
         started = time.perf_counter()
-        status = "CANCELLED"
+        status, said = "CANCELLED", ""
         self._metrics.calls_running.inc()
         try:
-            await self._admitted(handler, call, path, request_id)
+            await self._admitted(handler, call, path)
             status = "OK"
         except WeightsLabError as error:
-            status = error.status.name
-            log.debug("%s: %s", path, error, extra={"request_id": request_id, "peer": call.peer, "status": status})
-            raise failure(error.status, error.message, request_id=request_id) from error
+            status, said = error.status.name, f": {error}"
+            raise failure(error.status, error.message, request_id=current_request_id()) from error
         except GRPCError as error:
             status = error.status.name
             raise
         finally:
+            secs = time.perf_counter() - started
             self._metrics.calls_running.dec()
             self._metrics.calls.labels(path, call.transport, status).inc()
             if not handler.cardinality.server_streaming:
-                self._metrics.call_seconds.labels(path, call.transport).observe(time.perf_counter() - started)
+                self._metrics.call_seconds.labels(path, call.transport).observe(secs)
+            log.debug(
+                "%s %s%s",
+                path,
+                status,
+                said,
+                extra={"peer": call.peer, "transport": call.transport, "ms": round(secs * 1000, 1)},
+            )
 
-    async def _admitted(self, handler: Handler, call: Call, path: str, request_id: str) -> None:
+    async def _admitted(self, handler: Handler, call: Call, path: str) -> None:
         """Run the handler; every fault leaves as a WeightsLabError, CallerGone or a cancellation by the caller."""
-        if self._stopping:
+        if self.stopping:
             raise Unavailable(STOPPING)
         if len(self._running) >= self._max_calls:
             raise ResourceExhausted(f"{self._max_calls} calls run already, which is the limit; try again later")
-        role = authorize(path, call.metadata.get("authorization", ""), self._tokens)
-        enter_call(CallContext(role=role, request_id=request_id, deadline=call.deadline))
+        role = authorize(path, call.metadata.get("authorization", ""), self._doors, host=host_of(call.peer))
+        enter_call(CallContext(role=role, deadline=call.deadline))
         task = asyncio.current_task()
         assert task is not None
-        self._running.add(task)
+        self._running[task] = handler.cardinality.server_streaming
         try:
             await _within_deadline(handler, call, path)
         except asyncio.CancelledError:
-            if not self._stopping:
+            if not self.stopping:
                 raise
             # The cancellation was ours: the caller is still there and is told.
             task.uncancel()
@@ -108,10 +130,12 @@ class Guard:
         except (WeightsLabError, GRPCError, CallerGone):
             raise
         except Exception as error:
-            log.exception("fault in %s", path, extra={"request_id": request_id})
-            raise Internal(f"a fault of the gateway; its log has the details under request id {request_id}") from error
+            log.exception("fault in %s", path)
+            raise Internal(
+                f"a fault of the gateway; its log has the details under request id {current_request_id()}"
+            ) from error
         finally:
-            self._running.discard(task)
+            del self._running[task]
 
 
 async def _within_deadline(handler: Handler, call: Call, path: str) -> None:
@@ -124,9 +148,3 @@ async def _within_deadline(handler: Handler, call: Call, path: str) -> None:
         if not limit.expired():
             raise
         raise DeadlineExceeded(f"{path} was not done within the {left_secs:.3g} s that the caller set") from None
-
-
-def _request_id(call: Call) -> str:
-    """The caller's own request id when it is harmless, else a new one."""
-    given = call.metadata.get(REQUEST_ID, "")
-    return given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)

@@ -1,55 +1,39 @@
-"""Logging in: one-time codes are used once, and guessing is slowed."""
+"""Logging in: one-time codes are used once."""
 
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Callable
 
-from weightslab_common.errors import ResourceExhausted, Unauthenticated
-from weightslab_common.tokens import LOGIN_MAX_AGE_SECS, Role, Tokens
+from weightslab_common.errors import Unauthenticated
+from weightslab_common.tokens import LOGIN_MAX_AGE_SECS, Role
 
-MAX_FAILURES = 10
-FAILURE_WINDOW_SECS = 60.0
+from weightslab_gateway.doors import Doors
+
 # Far above what people do; the oldest are forgotten first, and those have expired by then.
 MAX_NONCES = 100_000
 
 
 class Logins:
-    """Checks credentials of people. Counts failures of all callers together: behind a proxy they look alike."""
+    """Checks credentials of people."""
 
-    def __init__(self, tokens: Tokens, *, clock: Callable[[], float] = time.monotonic) -> None:
-        self._tokens = tokens
+    def __init__(self, doors: Doors, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._doors = doors
         self._clock = clock
         self._used: dict[str, float] = {}
-        self._failures: deque[float] = deque(maxlen=MAX_FAILURES)
 
-    def by_code(self, code: str) -> Role:
-        """The role that a one-time code gives. Raises Unauthenticated, also when it was used before."""
-        self._check_rate()
-        try:
-            login = self._tokens.check_login(code)
-            self._use(login.nonce)
-        except Unauthenticated:
-            self._failures.append(self._clock())
-            raise
+    def by_code(self, code: str, *, host: str) -> Role:
+        """The role that a one-time code gives. Raises Unauthenticated, also when it was used; ResourceExhausted."""
+        login = self._doors.login(code, host=host)
+        self._use(login.nonce)
         return login.role
 
-    def by_token(self, token: str) -> Role:
-        """The role that a token or a session gives. Raises Unauthenticated."""
-        self._check_rate()
-        try:
-            return self._tokens.check(token)
-        except Unauthenticated:
-            self._failures.append(self._clock())
-            raise
+    def by_token(self, token: str, *, host: str) -> Role:
+        """The role that a token or a session gives. Raises Unauthenticated, ResourceExhausted."""
+        return self._doors.role(token, host=host)
 
     def session(self, role: Role) -> str:
-        return self._tokens.session(role)
-
-    def _check_rate(self) -> None:
-        if len(self._failures) == MAX_FAILURES and self._clock() - self._failures[0] < FAILURE_WINDOW_SECS:
-            raise ResourceExhausted("too many failed logins; wait a minute")
+        return self._doors.session(role)
 
     def _use(self, nonce: str) -> None:
         now = self._clock()

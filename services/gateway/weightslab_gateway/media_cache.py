@@ -1,4 +1,7 @@
-"""Images in memory: the least recently used leave first, and an image is fetched once however many ask for it."""
+"""Images in memory: the least recently used leave first, and an image is fetched once however many ask for it.
+
+What is too old to be given as it is stays for `stale`, until it has to leave.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,7 @@ class Image:
 
 
 class MediaCache:
-    """Keeps at most `max_bytes` of images, each for at most `max_age_secs`."""
+    """Keeps at most `max_bytes` of images; each is fresh for `max_age_secs`."""
 
     def __init__(self, *, max_bytes: int, max_age_secs: float, clock: Callable[[], float]) -> None:
         self._max_bytes = max_bytes
@@ -44,11 +47,13 @@ class MediaCache:
         if entry is None:
             return None
         kept_at, image = entry
-        if self._clock() - kept_at > self._max_age_secs:
-            self._forget(key)
-            return None
         self._images.move_to_end(key)
-        return image
+        return image if self._clock() - kept_at <= self._max_age_secs else None
+
+    def stale(self, key: Hashable) -> Image | None:
+        """The image that is kept under `key`, however old it is."""
+        entry = self._images.get(key)
+        return entry[1] if entry else None
 
     async def fetch(self, key: Hashable, fetch: Callable[[], Awaitable[Image]]) -> Image:
         """Fetch an image and keep it. Callers with the same key share one fetch, which ends when the last one left.

@@ -1,6 +1,8 @@
 """`GET /media/<experiment>/<split>/<uid>?layer=&w=&z=`: images of samples, encoded by the trainer's media workers.
 
 An image of outlines carries the header `x-boxes`; the same address with `&as=boxes` gives the boxes as JSON.
+`z` is the slice of a volume, in any layer. While the trainer is gone, images that are still in memory are given, marked
+`x-stale`; others are an error, or with `&placeholder=1` a picture that says so.
 """
 
 from __future__ import annotations
@@ -18,15 +20,16 @@ from weightslab_common import subjects
 from weightslab_common.bus import Bus
 from weightslab_common.errors import InvalidArgument, NotFound, Unavailable, WeightsLabError
 from weightslab_common.names import experiment_slug
-from weightslab_common.tokens import Tokens
 from weightslab_proto.weightslab.bus.v1 import GetMediaRequest, GetMediaResponse
 
 from weightslab_gateway.access import bearer
-from weightslab_gateway.auth_http import COOKIE
+from weightslab_gateway.auth_http import COOKIE, client_host
 from weightslab_gateway.directory import Directory
+from weightslab_gateway.doors import Doors
 from weightslab_gateway.media_boxes import boxes_json
 from weightslab_gateway.media_cache import Image, MediaCache
 from weightslab_gateway.metrics import Metrics
+from weightslab_gateway.placeholder import placeholder
 from weightslab_gateway.replies import error_reply
 
 PREFIX = "/media/"
@@ -57,10 +60,10 @@ class Wanted:
 class MediaHttp:
     """Answers requests below PREFIX; Host and Origin were checked before."""
 
-    def __init__(self, *, bus: Bus, directory: Directory, tokens: Tokens, metrics: Metrics, cache_bytes: int) -> None:
+    def __init__(self, *, bus: Bus, directory: Directory, doors: Doors, metrics: Metrics, cache_bytes: int) -> None:
         self._bus = bus
         self._directory = directory
-        self._tokens = tokens
+        self._doors = doors
         self._metrics = metrics
         self._cache = MediaCache(max_bytes=cache_bytes, max_age_secs=CACHE_SECS, clock=time.monotonic)
 
@@ -73,9 +76,12 @@ class MediaHttp:
         self._authorize(request)
         wanted = parse_wanted(request.scope["raw_path"].decode("ascii"), request.query_params)
         try:
-            image = await self._image(wanted)
+            image, stale = await self._image(wanted)
         except WeightsLabError as error:
             self._metrics.media.labels(error.status.name.lower()).inc()
+            if isinstance(error, Unavailable) and request.query_params.get("placeholder") == "1":
+                picture = placeholder(error.message, size_px=wanted.size_px)
+                return Response(picture, 503, headers={"cache-control": "no-store"}, media_type="image/png")
             raise
         as_boxes = request.query_params.get("as") == "boxes"
         if as_boxes and not image.boxes:
@@ -91,6 +97,8 @@ class MediaHttp:
         }
         if image.boxes:
             headers["x-boxes"] = "1"
+        if stale:
+            headers["x-stale"] = "1"
         if etag in (tag.strip() for tag in request.headers.get("if-none-match", "").split(",")):
             self._metrics.media.labels("not_modified").inc()
             return Response(status_code=304, headers=headers)
@@ -101,14 +109,22 @@ class MediaHttp:
 
     def _authorize(self, request: Request) -> None:
         credential = request.cookies.get(COOKIE) or bearer(request.headers.get("authorization", ""))
-        self._tokens.check(credential)
+        self._doors.admit(credential, host=client_host(request))
 
-    async def _image(self, wanted: Wanted) -> Image:
+    async def _image(self, wanted: Wanted) -> tuple[Image, bool]:
+        """The image, and whether it may be out of date because nobody can be asked."""
         image = self._cache.get(wanted)
-        if image is None:
+        if image is not None:
+            return image, False
+        try:
             image = await self._cache.fetch(wanted, lambda: self._fetch(wanted))
-            self._metrics.media_cache_bytes.set(self._cache.size_bytes)
-        return image
+        except Unavailable:
+            image = self._cache.stale(wanted)
+            if image is None:
+                raise
+            return image, True
+        self._metrics.media_cache_bytes.set(self._cache.size_bytes)
+        return image, False
 
     async def _fetch(self, wanted: Wanted) -> Image:
         request = GetMediaRequest(

@@ -26,6 +26,12 @@ class Metrics:
             registry=self.registry,
         )
         self.calls_running = Gauge("wl_gateway_calls_running", "Calls that run now.", registry=self.registry)
+        self.connections = Gauge("wl_gateway_connections", "Connections at the public ports.", registry=self.registry)
+        self.connections_refused = Counter(
+            "wl_gateway_connections_refused",
+            "Connections cut off because WL_MAX_CONNECTIONS were open.",
+            registry=self.registry,
+        )
         self.viewers = Gauge("wl_gateway_viewers", "Watch streams that are open.", registry=self.registry)
         self.viewers_dropped = Counter(
             "wl_gateway_viewers_dropped", "Viewers dropped because they did not keep up.", registry=self.registry

@@ -19,11 +19,13 @@ from weightslab_common.service import background
 from weightslab_common.tokens import Tokens, load_or_create_token
 
 from weightslab_gateway.auth_http import AuthHttp
+from weightslab_gateway.connections import Connections
 from weightslab_gateway.directory import Directory
+from weightslab_gateway.doors import Doors
 from weightslab_gateway.experiment_service import ExperimentService
 from weightslab_gateway.guard import Guard
 from weightslab_gateway.health import Health
-from weightslab_gateway.http_protocol import HttpConnection
+from weightslab_gateway.http_protocol import protocol
 from weightslab_gateway.hubs import Hubs
 from weightslab_gateway.logins import Logins
 from weightslab_gateway.media_http import MediaHttp
@@ -37,7 +39,7 @@ from weightslab_gateway.sample_service import SampleService
 from weightslab_gateway.services import Servable
 from weightslab_gateway.settings import GatewaySettings
 from weightslab_gateway.signal_service import SignalService
-from weightslab_gateway.tls import server_context, with_protocol
+from weightslab_gateway.tls import server_context
 from weightslab_gateway.web import Web
 
 log = logging.getLogger(__name__)
@@ -47,9 +49,9 @@ GRACE_SECS = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Sockets:
-    """Where the gateway listens."""
+    """Where the gateway listens; `grpc` is None when it shares the port of `web`."""
 
-    grpc: socket.socket
+    grpc: socket.socket | None
     web: socket.socket
     admin: socket.socket
 
@@ -57,16 +59,26 @@ class Sockets:
     def open(cls, settings: GatewaySettings) -> Sockets:
         """Take all ports. Raises PortBusy."""
         with contextlib.ExitStack() as taken:
-            sockets = [
-                taken.enter_context(take_port(host=settings.bind, port=port, setting=setting))
-                for port, setting in (
-                    (settings.grpc_port, "GRPC_BACKEND_PORT"),
-                    (settings.web_port, "ENVOY_PORT"),
-                    (settings.admin_port, "ENVOY_ADMIN_PORT"),
-                )
-            ]
+
+            def take(port: int, setting: str) -> socket.socket:
+                return taken.enter_context(take_port(host=settings.bind, port=port, setting=setting))
+
+            sockets = cls(
+                grpc=None if settings.single_port else take(settings.grpc_port, "GRPC_BACKEND_PORT"),
+                web=take(settings.web_port, "ENVOY_PORT"),
+                admin=take(settings.admin_port, "ENVOY_ADMIN_PORT"),
+            )
             taken.pop_all()
-        return cls(*sockets)
+        return sockets
+
+    @property
+    def all_public(self) -> dict[str, int]:
+        """The ports by what is spoken there."""
+        return {
+            "grpc": self.port(self.grpc or self.web),
+            "web": self.port(self.web),
+            "admin": self.port(self.admin),
+        }
 
     @staticmethod
     def port(taken: socket.socket) -> int:
@@ -86,18 +98,20 @@ class Certified:
         """Read the files that the settings name. Raises BadCertificate."""
         return cls(
             grpc=_context(settings, "h2"),
-            web=_context(settings, "http/1.1"),
+            # Browsers offer both and must get the first; gRPC clients offer HTTP/2 alone.
+            web=_context(settings, "http/1.1", *(["h2"] if settings.single_port else [])),
             bus=context_of(settings),
         )
 
 
-def _context(settings: GatewaySettings, protocol: str) -> ssl.SSLContext | None:
+def _context(settings: GatewaySettings, *protocols: str) -> ssl.SSLContext | None:
     if settings.tls_cert is None or settings.tls_key is None:
         return None
     context = server_context(
         certificate=settings.tls_cert, key=settings.tls_key, client_authority=settings.tls_client_ca
     )
-    return with_protocol(context, protocol)
+    context.set_alpn_protocols(list(protocols))
+    return context
 
 
 def tokens_of(settings: GatewaySettings) -> Tokens:
@@ -120,44 +134,42 @@ async def serve(settings: GatewaySettings, sockets: Sockets) -> AsyncIterator[No
         await stack.enter_async_context(background(opening))
         hubs = Hubs(bus=bus, directory=directory, metrics=metrics)
         stack.push_async_callback(hubs.close)
-        guard = Guard(tokens=tokens, metrics=metrics, max_calls=settings.max_calls)
+        doors = Doors(tokens, calls_per_sec=settings.max_calls_per_sec)
+        guard = Guard(doors=doors, metrics=metrics, max_calls=settings.max_calls)
         mapping = guard.wrap(_services(bus, directory, hubs))
         limits = Limits(max_message_bytes=settings.max_message_bytes, send_timeout_secs=settings.send_timeout_secs)
-        grpc = GrpcServer(mapping, limits=limits)
+        connections = Connections(max_count=settings.max_connections, metrics=metrics)
+        grpc = GrpcServer(mapping, limits=limits, counted=connections)
         web = HttpServer(
             Web(
                 grpc_web=GrpcWeb(mapping, limits=limits),
                 media=MediaHttp(
                     bus=bus,
                     directory=directory,
-                    tokens=tokens,
+                    doors=doors,
                     metrics=metrics,
                     cache_bytes=settings.media_cache_bytes,
                 ),
-                auth=AuthHttp(Logins(tokens), metrics=metrics, secure_cookie=settings.secure_cookie),
+                auth=AuthHttp(Logins(doors), metrics=metrics, secure_cookie=settings.secure_cookie),
                 hosts=settings.allowed_hosts,
                 origins=settings.origins,
             ),
             tls=certified.web,
-            protocol=HttpConnection,
+            protocol=protocol(connections, http2=grpc.protocol if settings.single_port else None),
         )
-        admin = HttpServer(Admin(registry=metrics.registry, missing=directory.missing_parts))
+        admin = HttpServer(
+            Admin(registry=metrics.registry, missing=directory.missing_parts, is_stopping=lambda: guard.stopping)
+        )
         await admin.start(sockets.admin)
         stack.push_async_callback(admin.close)
-        await grpc.start(sockets.grpc, tls=certified.grpc)
+        if sockets.grpc is not None:
+            await grpc.start(sockets.grpc, tls=certified.grpc)
         stack.push_async_callback(grpc.close, grace_secs=GRACE_SECS)
         await web.start(sockets.web)
         stack.push_async_callback(web.close)
         # First of all when it stops: every caller is told, then connections are closed.
         stack.push_async_callback(guard.stop, grace_secs=GRACE_SECS)
-        log.info(
-            "gateway serves",
-            extra={
-                "grpc": Sockets.port(sockets.grpc),
-                "web": Sockets.port(sockets.web),
-                "admin": Sockets.port(sockets.admin),
-            },
-        )
+        log.info("gateway serves", extra=sockets.all_public)
         yield
 
 

@@ -64,6 +64,20 @@ class GatewaySettings(BusSettings, DataSettings):
     max_message_bytes: int = Field(
         4 * 1024**2, ge=1024, validation_alias="WL_MAX_MESSAGE_BYTES", description="Largest request message."
     )
+    max_calls_per_sec: float = Field(
+        1000.0,
+        ge=1,
+        validation_alias="WL_MAX_CALLS_PER_SEC",
+        description="Calls and images that one token may ask for in a second; twice as many at once after a pause.",
+    )
+    max_connections: int = Field(
+        4000, ge=1, validation_alias="WL_MAX_CONNECTIONS", description="Connections that may be open at once."
+    )
+    single_port: bool = Field(
+        False,
+        validation_alias="WL_SINGLE_PORT",
+        description="Serve gRPC at ENVOY_PORT, too, and leave GRPC_BACKEND_PORT alone.",
+    )
     max_calls: int = Field(2000, ge=1, validation_alias="WL_MAX_CALLS", description="Calls that may run at once.")
     media_cache_bytes: int = Field(
         128 * 1024**2, ge=0, validation_alias="WL_MEDIA_CACHE_BYTES", description="Images kept in memory."

@@ -28,9 +28,3 @@ def server_context(*, certificate: Path, key: Path, client_authority: Path | Non
             raise BadCertificate(f"WL_TLS_CLIENT_CA={client_authority} cannot be used: {reason(error)}") from error
         context.verify_mode = ssl.CERT_REQUIRED
     return context
-
-
-def with_protocol(context: ssl.SSLContext, protocol: str) -> ssl.SSLContext:
-    """`context`, offering only `protocol` (ALPN: `h2` or `http/1.1`)."""
-    context.set_alpn_protocols([protocol])
-    return context

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import logging
 import time
@@ -19,6 +20,9 @@ log = logging.getLogger(__name__)
 
 MAX_RATE_HZ = 10
 MAX_POSITIONS = 10_000
+# After so long without news a viewer gets an empty message: silence beyond it means a lost connection, to the viewer
+# and to whatever closes idle connections on the way.
+HEARTBEAT_SECS = 15.0
 
 
 class Pace:
@@ -73,7 +77,9 @@ async def watch(hub: Hub, request: WatchRequest) -> AsyncIterator[Encoded]:
             async for edits in hub.edits_between(missed_from, shown.revision or 0):
                 yield Encoded.of(WatchResponse(edits=edits))
         caught_up = position.revision is not None
-        await hub.wait_for_news(position)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(HEARTBEAT_SECS):
+                await hub.wait_for_news(position)
         await _keep_pace(hub, position, pace)
 
 

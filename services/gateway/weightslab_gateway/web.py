@@ -11,10 +11,13 @@ from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
+from weightslab_common import traces
 from weightslab_common.errors import WeightsLabError
+from weightslab_common.requests import request_id_of, working_for
 
 from weightslab_gateway import auth_http, media_http
 from weightslab_gateway.auth_http import AuthHttp
+from weightslab_gateway.guard import REQUEST_ID
 from weightslab_gateway.media_http import MediaHttp
 from weightslab_gateway.origins import check_host, check_origin
 from weightslab_gateway.protocol_grpcweb.cors import cors_headers, preflight_headers
@@ -69,14 +72,23 @@ class Web:
         await response(scope, receive, send)
 
     async def _respond(self, request: Request) -> Response:
-        part = self._auth if request.url.path == auth_http.PATH else self._media
-        try:
-            return await part.respond(request)
-        except WeightsLabError as error:
-            return reply_for(error)
-        except Exception:
-            log.exception("fault while answering %s", request.url.path)
-            return error_reply(500, "internal", "a fault of the gateway; its log has the details")
+        part, name = (self._auth, "auth") if request.url.path == auth_http.PATH else (self._media, "media")
+        request_id = request_id_of(request.headers.get(REQUEST_ID, ""))
+        with working_for(request_id), traces.span(f"{request.method} {name}", kind="server", parent=request.headers):
+            response = await _response_of(part, request)
+            log.debug("%s %s %d", request.method, request.url.path, response.status_code)
+        response.headers[REQUEST_ID] = request_id
+        return response
+
+
+async def _response_of(part: AuthHttp | MediaHttp, request: Request) -> Response:
+    try:
+        return await part.respond(request)
+    except WeightsLabError as error:
+        return reply_for(error)
+    except Exception:
+        log.exception("fault while answering %s", request.url.path)
+        return error_reply(500, "internal", "a fault of the gateway; its log has the details")
 
 
 def _closing(response: Response) -> Response:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from weightslab_common import logs, service
-from weightslab_common.bus_tls import BadCertificate
-from weightslab_common.ports import PortBusy
+from weightslab_common import logs, service, traces
+from weightslab_common.errors import FailedPrecondition
 from weightslab_common.settings import load
 
 from weightslab_ledger.service import open_ledger
@@ -18,10 +17,13 @@ def main() -> int:
     settings = load(LedgerSettings)
     logs.configure("ledger", level=settings.log_level, format=settings.log_format)
     try:
+        traces.configure("ledger", url=settings.traces_url)
         service.run(lambda: open_ledger(settings))
-    except (PortBusy, BadCertificate) as error:
+    except FailedPrecondition as error:
         sys.stderr.write(f"{error}\n")
         return 2
+    finally:
+        traces.stop()
     return 0
 
 

@@ -126,7 +126,8 @@ class Ledger:
             experiments=[
                 LedgerExperiment(experiment=name, revision=state.revision, counters=state.counters)
                 for name, state in sorted(known.items())
-            ]
+            ],
+            store_connected=await self._store.answers(),
         )
 
     async def _heard(self, message: Msg) -> None:

@@ -17,6 +17,8 @@ from redis.exceptions import RedisError, ResponseError
 from weightslab_common.errors import Unavailable
 
 EXPERIMENTS = "wl:experiments"
+# Who asks all ledgers waits no longer than a second for the first answer.
+PING_SECS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,16 @@ class Store:
             retry=Retry(NoBackoff(), 0),
             health_check_interval=15,
         )
+
+    async def answers(self) -> bool:
+        """Whether the server answers at once."""
+        try:
+            async with asyncio.timeout(PING_SECS):
+                with self.reaching() as client:
+                    await client.ping()
+        except (Unavailable, TimeoutError):
+            return False
+        return True
 
     @contextlib.contextmanager
     def reaching(self) -> Iterator[Any]:

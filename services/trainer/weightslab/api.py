@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 from weightslab_common import settings as common_settings
+from weightslab_common import traces
 from weightslab_common.errors import FailedPrecondition, InvalidArgument
 from weightslab_common.names import experiment_slug
 
@@ -256,6 +257,7 @@ def serve(
     given = None if data_dir is None else Path(data_dir)
     settings = common_settings.load(TrainerSettings, experiment=experiment, data_dir=given)
     name = experiment_slug(settings.experiment or experiment_name())
+    traces.configure("trainer", url=settings.traces_url)
     run = _run()
     run.total_steps = total_steps
     studio = None
@@ -338,6 +340,7 @@ def stop() -> None:
     if service is not None:
         atexit.unregister(stop)
         service.stop()
+        traces.stop()
 
 
 def _end_in_order_on_sigterm() -> None:

@@ -16,9 +16,10 @@ from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 from typing import Any
 
-from weightslab_common import subjects
+from weightslab_common import subjects, traces
 from weightslab_common.bus import Bus
 from weightslab_common.bus_tls import told_context
+from weightslab_common.settings import TracesSettings, load
 from weightslab_proto.weightslab.bus.v1 import GetMediaRequest, GetMediaResponse
 
 from weightslab.media_source import MediaSource, MediaSplit
@@ -80,6 +81,7 @@ def main(arguments: list[str]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.nice(_NICENESS)
     experiment, nats_url, predictions = arguments
+    traces.configure("media", url=load(TracesSettings).traces_url)
     options: dict[str, Any] = {"nats_token": os.environ.get("WL_NATS_TOKEN") or None}
     asyncio.run(_run(experiment=experiment, nats_url=nats_url, predictions=Path(predictions), **options))
 

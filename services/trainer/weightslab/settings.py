@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Literal
 
 from pydantic import Field
-from weightslab_common.settings import BusAccess, DataSettings
+from weightslab_common.settings import BusAccess, DataSettings, TracesSettings
 
 
-class TrainerSettings(BusAccess, DataSettings):
+class TrainerSettings(BusAccess, TracesSettings, DataSettings):
     """What `wl.serve` reads from the environment."""
 
     experiment: str | None = Field(

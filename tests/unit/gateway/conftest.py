@@ -27,7 +27,7 @@ class Gateway:
 
     def __init__(self, settings: GatewaySettings, sockets: Sockets) -> None:
         self.settings = settings
-        self.grpc_port = Sockets.port(sockets.grpc)
+        self.grpc_port = sockets.all_public["grpc"]
         self.web_port = Sockets.port(sockets.web)
         self.admin_port = Sockets.port(sockets.admin)
         self.web_url = f"http://127.0.0.1:{self.web_port}"
@@ -44,6 +44,12 @@ class Gateway:
             yield client
         finally:
             await client.close()
+
+    async def metric(self, name: str) -> float:
+        """The value of the first metric whose line begins with `name`."""
+        async with httpx.AsyncClient(base_url=self.admin_url, timeout=20) as http:
+            lines = (await http.get("/metrics")).text.splitlines()
+        return float(next(line.split()[-1] for line in lines if line.startswith(name)))
 
     def http(self, **headers: str) -> httpx.AsyncClient:
         return httpx.AsyncClient(base_url=self.web_url, headers=headers, timeout=10)

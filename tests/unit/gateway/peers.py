@@ -6,6 +6,7 @@ import itertools
 import time
 
 import numpy as np
+from nats.aio.msg import Msg
 from weightslab_common import subjects
 from weightslab_common.bus import Bus
 from weightslab_common.columns import F64, I64, pack
@@ -73,6 +74,8 @@ class LedgerPeer:
         self.point_count = point_count
         self.edits: list[Edit] = []
         self.requests: list[object] = []
+        self.query_headers: list[dict[str, str]] = []
+        self.store_connected = True
         self.ledger_id = f"ledger-{next(_ledger_numbers)}"
         self._bus = bus
 
@@ -89,6 +92,7 @@ class LedgerPeer:
         await serve(subjects.ledger(experiment, "get_curves"), GetCurvesRequest, self._get_curves)
         await serve(subjects.ledger(experiment, "list_edits"), ListEditsRequest, self._list_edits)
         await serve(subjects.ledger(experiment, "query_samples"), QuerySamplesRequest, self._query)
+        await self._bus.client.subscribe(subjects.ledger(experiment, "query_samples"), cb=self._hear_query)
         await serve(subjects.ledger(experiment, "edit_samples"), EditSamplesRequest, self._edit)
         await settle(self._bus)
 
@@ -125,10 +129,12 @@ class LedgerPeer:
 
     async def _list(self, request: ListLedgerExperimentsRequest) -> ListLedgerExperimentsResponse:
         entry = LedgerExperiment(experiment=self.experiment, revision=self.revision, counters=self._counters())
-        return ListLedgerExperimentsResponse(experiments=[entry])
+        return ListLedgerExperimentsResponse(experiments=[entry], store_connected=self.store_connected)
 
     async def _health(self, request: LedgerHealthRequest) -> LedgerHealthResponse:
-        return LedgerHealthResponse(ledger_id=self.ledger_id, store_connected=True, revision=self.revision)
+        return LedgerHealthResponse(
+            ledger_id=self.ledger_id, store_connected=self.store_connected, revision=self.revision
+        )
 
     async def _list_signals(self, request: ListSignalsRequest) -> ListSignalsResponse:
         return ListSignalsResponse(curves=[CurveInfo(key=LOSS, point_count=self.point_count)])
@@ -146,6 +152,9 @@ class LedgerPeer:
         self.requests.append(request)
         edits = [edit for edit in self.edits if edit.revision > request.after_revision]
         return ListEditsResponse(edits=edits[: request.limit or 100], revision=self.revision)
+
+    async def _hear_query(self, message: Msg) -> None:
+        self.query_headers.append(dict(message.headers or {}))
 
     async def _query(self, request: QuerySamplesRequest) -> QuerySamplesResponse:
         if request.offset < 0:

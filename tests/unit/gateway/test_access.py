@@ -8,12 +8,20 @@ import pytest
 from weightslab_common.errors import PermissionDenied, Unauthenticated
 from weightslab_common.tokens import Role, Tokens
 from weightslab_gateway.access import EDITOR_METHODS, OPEN_METHODS, authorize
+from weightslab_gateway.doors import Doors
 from weightslab_gateway.reflection import Descriptors
 
 from tests.support.studio import TOKEN, VIEWER_TOKEN
 from tools.generate_proto import PROTO
 
 TOKENS = Tokens(editor_token=TOKEN, viewer_token=VIEWER_TOKEN)
+
+
+@pytest.fixture
+def doors() -> Doors:
+    return Doors(TOKENS, calls_per_sec=1000)
+
+
 _SERVICE = re.compile(r"^service (\w+) \{(.*?)^\}", re.MULTILINE | re.DOTALL)
 _CALL = re.compile(r"((?:^  //.*\n)+)  rpc (\w+)\(", re.MULTILINE)
 
@@ -36,23 +44,23 @@ def test_every_public_call_is_promised_a_role() -> None:
 
 
 @pytest.mark.parametrize(("path", "role"), sorted(_promised().items()), ids=lambda value: str(value).rsplit("/")[-1])
-def test_a_viewer_is_let_in_only_where_the_contract_says_so(path: str, role: Role) -> None:
-    assert authorize(path, f"Bearer {TOKEN}", TOKENS) is Role.EDITOR
-    assert authorize(path, f"Bearer {TOKENS.session(Role.EDITOR)}", TOKENS) is Role.EDITOR
+def test_a_viewer_is_let_in_only_where_the_contract_says_so(doors: Doors, path: str, role: Role) -> None:
+    assert authorize(path, f"Bearer {TOKEN}", doors, host="h") is Role.EDITOR
+    assert authorize(path, f"Bearer {TOKENS.session(Role.EDITOR)}", doors, host="h") is Role.EDITOR
     for credential in (VIEWER_TOKEN, TOKENS.session(Role.VIEWER)):
         if role is Role.EDITOR:
             with pytest.raises(PermissionDenied, match="needs the role editor"):
-                authorize(path, f"Bearer {credential}", TOKENS)
+                authorize(path, f"Bearer {credential}", doors, host="h")
         else:
-            assert authorize(path, f"Bearer {credential}", TOKENS) is Role.VIEWER
+            assert authorize(path, f"Bearer {credential}", doors, host="h") is Role.VIEWER
     with pytest.raises(Unauthenticated):
-        authorize(path, "", TOKENS)
+        authorize(path, "", doors, host="h")
 
 
-def test_only_health_is_open_to_everybody() -> None:
+def test_only_health_is_open_to_everybody(doors: Doors) -> None:
     assert {path.split("/")[1] for path in OPEN_METHODS} == {"grpc.health.v1.Health"}
     for path in OPEN_METHODS:
-        assert authorize(path, "", TOKENS) is Role.VIEWER
+        assert authorize(path, "", doors, host="h") is Role.VIEWER
 
 
 def test_every_token_is_compared_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import stat
 import sys
@@ -14,6 +15,7 @@ from grpclib.client import Channel
 from weightslab_common import __version__
 from weightslab_common.embedded import free_port
 from weightslab_common.ports import take_port
+from weightslab_gateway.metrics import Metrics
 from weightslab_proto.grpc.health.v1 import HealthCheckRequest, HealthCheckResponseServingStatus, HealthStub
 from weightslab_proto.weightslab.v1 import ListExperimentsRequest
 
@@ -90,6 +92,9 @@ async def test_ready_means_that_bus_and_ledger_answer(gateway: Gateway, ledger: 
         assert (await http.get("/healthz")).json() == {"status": "alive", "version": __version__}
         ready = await http.get("/readyz")
         assert (ready.status_code, ready.json()) == (200, {"ready": True, "missing": []})
+        ledger.store_connected = False
+        ready = await http.get("/readyz")
+        assert (ready.status_code, ready.json()) == (503, {"ready": False, "missing": ["store"]})
         assert (await http.get("/else")).status_code == 404
         assert (await http.post("/healthz")).status_code == 405
 
@@ -102,6 +107,14 @@ async def test_calls_are_counted(gateway: Gateway, ledger: LedgerPeer) -> None:
     path = "/weightslab.v1.ExperimentService/ListExperiments"
     assert f'wl_gateway_calls_total{{method="{path}",status="OK",transport="grpc"}} 1.0' in text
     assert "wl_gateway_bus_connected 1.0" in text
+
+
+def test_every_metric_is_documented_and_no_other() -> None:
+    text = (Path(__file__).resolve().parents[3] / "docs" / "operations.md").read_text()
+    table = dict(re.findall(r"^\| `(wl_gateway_\w+)` \| (\w+) \|", text, re.MULTILINE))
+    metrics = {family.name: family.type for family in Metrics().registry.collect()}
+    # A counter's name ends in `_total` where it is read.
+    assert table == {f"{name}_total" if kind == "counter" else name: kind for name, kind in metrics.items()}
 
 
 @pytest.mark.parametrize("service", ["", "weightslab.v1.SampleService"])

@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import grpc.aio
-import httpx
 import pytest
 from grpclib.client import Channel
 from grpclib.config import Configuration
@@ -29,16 +28,10 @@ async def impatient(nats_url: str, tmp_path: Path) -> AsyncIterator[Gateway]:
         yield gateway
 
 
-async def _metric(gateway: Gateway, name: str) -> float:
-    async with httpx.AsyncClient(base_url=gateway.admin_url) as http:
-        lines = (await http.get("/metrics")).text.splitlines()
-    return float(next(line.split()[-1] for line in lines if line.startswith(name)))
-
-
 async def _grow_until_dropped(gateway: Gateway, ledger: LedgerPeer, trainer: TrainerPeer) -> None:
     """Store points, as many as fill every buffer on the way, until a viewer is dropped."""
     async with asyncio.timeout(40):
-        while await _metric(gateway, "wl_gateway_viewers_dropped_total") == 0:
+        while await gateway.metric("wl_gateway_viewers_dropped_total") == 0:
             for _ in range(20):
                 await ledger.grow(1900)
                 # The pace of a viewer is ten messages a second; status changes go at once and carry points, too.
@@ -75,7 +68,7 @@ async def test_a_web_viewer_that_does_not_read_is_cut_off_and_others_see_everyth
             async with asyncio.timeout(10):
                 while b"does not read" not in received[-4096:] and (chunk := await loop.sock_recv(stuck, 1 << 20)):
                     received += chunk
-        assert await _metric(impatient, "wl_gateway_calls_running ") == 0
+        assert await impatient.metric("wl_gateway_calls_running ") == 0
 
 
 async def test_a_grpc_viewer_that_does_not_read_is_told_why_it_was_dropped(

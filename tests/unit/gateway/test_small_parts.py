@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 from weightslab_common.errors import NotFound, ResourceExhausted, Unauthenticated
 from weightslab_common.tokens import LOGIN_MAX_AGE_SECS, Role, Tokens
 from weightslab_gateway.availability import availability
-from weightslab_gateway.logins import FAILURE_WINDOW_SECS, MAX_FAILURES, Logins
+from weightslab_gateway.doors import Doors
+from weightslab_gateway.limits import FAILURE_WINDOW_SECS, MAX_CALLERS, MAX_FAILURES, CallRate, Guessing
+from weightslab_gateway.logins import Logins
 from weightslab_gateway.media_cache import ENTRY_BYTES, Image, MediaCache
 from weightslab_gateway.origins import host_name
 from weightslab_gateway.watch import Pace
@@ -28,26 +30,85 @@ class Clock:
         return self.now
 
 
-class TestLogins:
-    def test_failures_are_forgotten_after_a_while(self) -> None:
-        clock = Clock()
-        logins = Logins(TOKENS, clock=clock)
-        for _ in range(MAX_FAILURES):
-            with pytest.raises(Unauthenticated):
-                logins.by_token("guess")
-        with pytest.raises(ResourceExhausted, match="wait a minute"):
-            logins.by_token("editor")
-        clock.now += FAILURE_WINDOW_SECS
-        assert logins.by_token("editor") is Role.EDITOR
+def _guess(doors: Doors, *, host: str) -> None:
+    """Try as many different tokens as close the door."""
+    for number in range(MAX_FAILURES):
+        with pytest.raises(Unauthenticated):
+            doors.role(f"guess {number}", host=host)
 
+
+class TestDoors:
+    def test_who_guesses_has_to_wait_a_minute(self) -> None:
+        clock = Clock()
+        doors = Doors(TOKENS, calls_per_sec=1, clock=clock)
+        _guess(doors, host="10.0.0.1")
+        for attempt in (lambda: doors.role("editor", host="10.0.0.1"), lambda: doors.login("code", host="10.0.0.1")):
+            with pytest.raises(ResourceExhausted, match="wait a minute"):
+                attempt()
+        clock.now += FAILURE_WINDOW_SECS
+        assert doors.role("editor", host="10.0.0.1") is Role.EDITOR
+
+    def test_guessing_shuts_nobody_else_out(self) -> None:
+        doors = Doors(TOKENS, calls_per_sec=1, clock=Clock())
+        _guess(doors, host="10.0.0.1")
+        assert doors.role("editor", host="10.0.0.2") is Role.EDITOR
+        # Behind a proxy all have one address: who is logged in stays so.
+        assert doors.role(TOKENS.session(Role.VIEWER), host="10.0.0.1") is Role.VIEWER
+        forged = Tokens(editor_token="guess").session(Role.EDITOR)
+        with pytest.raises(ResourceExhausted):
+            doors.role(forged, host="10.0.0.1")
+
+    def test_one_outdated_token_is_no_guessing_however_often_it_comes(self) -> None:
+        doors = Doors(TOKENS, calls_per_sec=1, clock=Clock())
+        for _ in range(5 * MAX_FAILURES):
+            with pytest.raises(Unauthenticated):
+                doors.role("outdated", host="10.0.0.1")
+        assert doors.role("editor", host="10.0.0.1") is Role.EDITOR
+
+    def test_a_token_that_comes_too_often_has_to_wait_and_others_do_not(self) -> None:
+        clock = Clock()
+        doors = Doors(TOKENS, calls_per_sec=2, clock=clock)
+        for _ in range(4):
+            doors.admit("editor", host="h")
+        with pytest.raises(ResourceExhausted, match="WL_MAX_CALLS_PER_SEC"):
+            doors.admit("editor", host="h")
+        doors.admit("viewer", host="h")
+        clock.now += 0.5
+        doors.admit("editor", host="h")
+        with pytest.raises(ResourceExhausted):
+            doors.admit("editor", host="h")
+
+    @given(st.lists(st.floats(0, 2), max_size=200))
+    def test_nobody_gets_more_than_the_rate_and_its_burst(self, pauses: list[float]) -> None:
+        clock = Clock()
+        rate = CallRate(5, clock=clock)
+        began, taken = clock.now, 0
+        for pause in pauses:
+            clock.now += pause
+            try:
+                rate.take("caller")
+                taken += 1
+            except ResourceExhausted:
+                pass
+        assert taken <= 10 + 5 * (clock.now - began) + 1e-6
+
+    def test_what_is_remembered_of_callers_is_bounded(self) -> None:
+        rate, guessing = CallRate(1, clock=Clock()), Guessing(clock=Clock())
+        for number in range(MAX_CALLERS + 50):
+            rate.take(str(number))
+            guessing.note(str(number), "guess")
+        assert len(rate._buckets) == len(guessing._by_peer) == MAX_CALLERS
+
+
+class TestLogins:
     def test_a_used_code_is_remembered_for_as_long_as_it_is_valid(self) -> None:
         clock = Clock()
-        logins = Logins(TOKENS, clock=clock)
+        logins = Logins(Doors(TOKENS, calls_per_sec=1, clock=clock), clock=clock)
         code = TOKENS.login(Role.VIEWER)
-        assert logins.by_code(code) is Role.VIEWER
+        assert logins.by_code(code, host="h") is Role.VIEWER
         clock.now += LOGIN_MAX_AGE_SECS - 1
         with pytest.raises(Unauthenticated, match="used already"):
-            logins.by_code(code)
+            logins.by_code(code, host="h")
 
 
 def _image(size_bytes: int, version: str = "1") -> Image:
@@ -68,13 +129,16 @@ class TestMediaCache:
         assert cache.get("huge") is None
         assert all(cache.get(name) for name in "acd")
 
-    async def test_it_forgets_what_is_old(self) -> None:
+    async def test_what_is_old_is_given_only_to_who_asks_for_it(self) -> None:
         clock = Clock()
         cache = MediaCache(max_bytes=10_000, max_age_secs=5, clock=clock)
         await cache.fetch("a", lambda: _ready(_image(1)))
         clock.now += 5.1
         assert cache.get("a") is None
-        assert cache.size_bytes == 0
+        assert cache.stale("a") == _image(1)
+        await cache.fetch("a", lambda: _ready(_image(2)))
+        assert cache.get("a") == _image(2)
+        assert cache.size_bytes == 2 + ENTRY_BYTES
 
     async def test_a_failure_is_told_to_all_who_wait_and_not_kept(self) -> None:
         cache = MediaCache(max_bytes=10_000, max_age_secs=5, clock=Clock())

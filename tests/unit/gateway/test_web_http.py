@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import io
 import json
 from pathlib import Path
 
 import httpx
 import numpy as np
 import pytest
+from PIL import Image
+from weightslab_common import subjects
+from weightslab_common.bus import Bus
 from weightslab_common.columns import F32, U32, pack
 from weightslab_common.tokens import Role, Tokens
-from weightslab_proto.weightslab.bus.v1 import MediaBoxes
+from weightslab_proto.weightslab.bus.v1 import GetMediaRequest, MediaBoxes
 from weightslab_proto.weightslab.v1 import ListExperimentsRequest
 
 from tests.support.grpcweb import BINARY, frame
 from tests.support.studio import TOKEN, VIEWER_TOKEN
 from tests.unit.gateway.conftest import ORIGIN, Gateway, running_gateway
-from tests.unit.gateway.peers import LedgerPeer, TrainerPeer
+from tests.unit.gateway.peers import LedgerPeer, TrainerPeer, settle
 
 EVIL = "https://evil.example"
 LIST = "/weightslab.v1.ExperimentService/ListExperiments"
@@ -302,6 +306,41 @@ class TestImages:
         assert response.status_code == 503
         assert response.json()["error"] == "unavailable"
         assert "trainer" in response.json()["message"]
+
+    async def test_without_a_trainer_who_asks_for_it_gets_a_picture_that_says_so(
+        self, gateway: Gateway, ledger: LedgerPeer
+    ) -> None:
+        async with gateway.http(**BEARER) as http:
+            path = f"/media/{ledger.experiment}/train/1?w=200&placeholder=1"
+            response = await http.get(path)
+            assert (await http.get("/media/nowhere/train/1?placeholder=1")).status_code == 404
+        assert (response.status_code, response.headers["cache-control"]) == (503, "no-store")
+        assert response.headers["content-type"] == "image/png"
+        with Image.open(io.BytesIO(response.content)) as picture:
+            assert picture.size == (200, 200)
+            shades = set(picture.convert("L").tobytes())
+        assert len(shades) > 3, "or it is empty"
+
+    async def test_when_the_trainer_has_gone_what_is_in_memory_is_still_shown(
+        self, gateway: Gateway, ledger: LedgerPeer, bus: Bus, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        trainer = TrainerPeer(bus, ledger.experiment)
+        monkeypatch.setattr("weightslab_gateway.media_http.CACHE_SECS", 0.0)
+        async with running_gateway(gateway.settings.nats_url, gateway.settings.data_dir) as other:
+            subscription = await bus.serve(
+                subjects.media(ledger.experiment), GetMediaRequest, trainer._media, queue="media"
+            )
+            await settle(bus)
+            async with other.http(**BEARER) as http:
+                path = f"/media/{ledger.experiment}/train/1"
+                shown = await http.get(path)
+                assert (shown.status_code, "x-stale" in shown.headers) == (200, False)
+                await subscription.unsubscribe()
+                await settle(bus)
+                kept = await http.get(path)
+                assert (kept.status_code, kept.headers["x-stale"]) == (200, "1")
+                assert kept.content == shown.content
+                assert (await http.get(f"/media/{ledger.experiment}/train/2")).status_code == 503
 
     async def test_an_unknown_experiment_is_not_found(self, gateway: Gateway) -> None:
         async with gateway.http(**BEARER) as http:

@@ -19,6 +19,7 @@ from grpclib.protocol import H2Protocol
 from h2.config import H2Configuration
 from weightslab_common.ports import BACKLOG
 
+from weightslab_gateway.connections import Connections, Patience
 from weightslab_gateway.protocol.call import Limits
 from weightslab_gateway.protocol_grpc.handler import ConnectionHandler
 
@@ -36,14 +37,23 @@ class GrpcConnection(H2Protocol):
         super().__init__(self.calls, _CONFIGURATION, _H2)
         self._server = server
         self._transport: asyncio.Transport | None = None
+        self._patience = Patience()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
+        self._patience.start(transport)
+        self._server.counted.opened(transport)
         self._server.connections.add(self)
         super().connection_made(transport)
 
+    def data_received(self, data: bytes) -> None:
+        self._patience.stop()
+        super().data_received(data)
+
     def connection_lost(self, exc: BaseException | None) -> None:
+        self._patience.stop()
+        self._server.counted.closed()
         self._server.connections.discard(self)
         super().connection_lost(exc)
 
@@ -66,9 +76,10 @@ class GrpcConnection(H2Protocol):
 class GrpcServer:
     """Serves the methods in `mapping`."""
 
-    def __init__(self, mapping: Mapping[str, Handler], *, limits: Limits) -> None:
+    def __init__(self, mapping: Mapping[str, Handler], *, limits: Limits, counted: Connections) -> None:
         self.mapping = mapping
         self.limits = limits
+        self.counted = counted
         self.connections: set[GrpcConnection] = set()
         self._listener: asyncio.AbstractServer | None = None
 

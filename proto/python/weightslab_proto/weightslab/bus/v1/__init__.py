@@ -264,6 +264,8 @@ class ListLedgerExperimentsRequest(betterproto.Message):
 @dataclass(eq=False, repr=False)
 class ListLedgerExperimentsResponse(betterproto.Message):
     experiments: List["LedgerExperiment"] = betterproto.message_field(1)
+    store_connected: bool = betterproto.bool_field(2)
+    """Whether the store answered just now."""
 
 
 @dataclass(eq=False, repr=False)
