@@ -7,7 +7,14 @@ import uuid
 
 import pytest
 from playwright.sync_api import Page, expect
-from weightslab_proto.weightslab.v1 import Edit, EditOperation, ListEditsRequest, RunState
+from weightslab_proto.weightslab.v1 import (
+    Edit,
+    EditOperation,
+    ListEditsRequest,
+    QuerySamplesRequest,
+    RunState,
+    SortKey,
+)
 
 from tests.e2e.conftest import OpenPage
 from tests.e2e.hands import cell, center_of, drag, filter_by, number_of, uid_of, uids_of
@@ -187,10 +194,25 @@ def test_a_field_is_shown_sorted_by_and_filtered_by(studio: Studio, page: Page) 
 
     wait_until(lambda: set(uids_of(page)) <= with_api(studio, nines), what="the nines come first")
 
+    # With Shift another key comes after it: of the nines the last uid is first.
+    page.locator('[data-testid="field-sort"][data-field="uid"]').click(modifiers=["Shift"])
+    expect(page.get_by_test_id("sort")).to_contain_text("target+1")
+    size = page.get_by_test_id("grid-cell").count()
+
+    async def sorted_nines(api: Api) -> list[str]:
+        keys = [SortKey(column="target", descending=True), SortKey(column="uid", descending=True)]
+        request = QuerySamplesRequest(experiment=EXPERIMENT, sort=keys, limit=size)
+        return (await api.samples.query_samples(request)).uids
+
+    wait_until(lambda: uids_of(page) == with_api(studio, sorted_nines), what="the nines are sorted by their uid")
+
     page.get_by_test_id("distribution-column").select_option(label="target")
-    bars = page.get_by_test_id("histogram").locator("rect")
+    histogram = page.get_by_test_id("histogram")
+    expect(histogram).to_have_attribute("aria-label", re.compile("of target"))
+    histogram.scroll_into_view_if_needed()
+    bars = histogram.locator("rect")
     left, right = center_of(bars.first), center_of(bars.last)
-    y = center_of(page.get_by_test_id("histogram"))[1]
+    y = center_of(histogram)[1]
     drag(page, ((left[0] * 3 + right[0]) / 4, y), (right[0], y))
     expect(page.get_by_test_id("query-input")).to_have_value(re.compile(r"target >= .+ and target <= "))
     filtered = page.get_by_test_id("query-input").input_value()
@@ -223,6 +245,31 @@ def test_the_colour_of_a_split_is_chosen_and_kept(page: Page) -> None:
     page.reload()
     cell(page, 0).wait_for()
     wait_until(lambda: page.evaluate(shown) == "#12ab34", what="the colour is remembered")
+
+
+def test_opposite_edits_of_two_windows_end_in_one_value(studio: Studio, page: Page, open_page: OpenPage) -> None:
+    other = open_page()
+    uid = uid_of(cell(page, 0))
+    there = other.locator(f'[data-testid="grid-cell"][data-uid="{uid}"][data-split="train"]')
+    cell(page, 0).click()
+    there.click()
+    page.keyboard.press("Delete")
+    other.keyboard.press("Shift+Delete")
+    page.keyboard.press("Delete")
+    expect(page.get_by_test_id("toast").filter(has_text="sample").first).to_be_visible()
+
+    async def held(api: Api) -> str:
+        found = await query(api, f'uid == "{uid}" and split == "train" and discarded', limit=1)
+        return "true" if found.matched else "false"
+
+    def agree() -> bool:
+        values = {one.get_attribute("data-discarded") for one in (cell(page, 0), there)}
+        return values == {with_api(studio, held)}
+
+    wait_until(agree, what="both windows show what the ledger holds")
+    cell(page, 0).click()
+    page.keyboard.press("Shift+Delete")
+    wait_until(lambda: with_api(studio, held) == "false" and agree(), what="the sample is restored everywhere")
 
 
 def test_two_windows_have_views_of_their_own(page: Page, open_page: OpenPage) -> None:

@@ -71,7 +71,14 @@ def test_clearing_the_cache_keeps_theme_colours_and_login(page: Page) -> None:
     page.get_by_test_id("clear-cache").click()
     wait_until(lambda: page.get_by_test_id("grid-cell").count() == before, what="the usual size is back")
     assert page.evaluate("document.documentElement.dataset.theme") == theme
-    expect(page.locator('[data-testid="split-color"][data-split="val"]')).to_have_value("#ff0066")
+    color = page.locator('[data-testid="split-color"][data-split="val"]')
+    expect(color).to_have_value("#ff0066")
+    # Unless these are meant, too.
+    page.get_by_test_id("refresh-settings").click()
+    page.get_by_test_id("clear-looks").check()
+    page.get_by_test_id("clear-cache").click()
+    expect(color).not_to_have_value("#ff0066")
+    expect(page.get_by_test_id("grid-cell").first).to_be_visible()
 
 
 def test_twenty_quick_toggles_end_in_the_last(studio: Studio, page: Page) -> None:

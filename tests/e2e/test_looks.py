@@ -134,6 +134,8 @@ def test_ten_states_look_right_and_can_be_used_by_all(
         expect(page.locator('[data-testid="grid-cell"][data-image="loading"]')).to_have_count(0)
         page.screenshot(path=PICTURES / f"{name}-{theme}-{size[0]}.png", animations="disabled")
         faults += [f"{name}: {fault}" for fault in _faults(page)]
+        moving = page.evaluate("document.getAnimations().filter(one => one.effect.getTiming().duration > 1).length")
+        assert moving == 0, f"{name}: something moves although less motion is wished"
         overflow = page.evaluate("document.documentElement.scrollWidth - innerWidth")
         assert overflow <= 0, f"{name}: the page is {overflow} px wider than the window"
     context.close()

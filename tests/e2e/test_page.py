@@ -21,7 +21,7 @@ from weightslab_proto.weightslab.v1 import (
 )
 
 from tests.e2e.conftest import OpenPage
-from tests.e2e.hands import cell, filter_by, train, uid_of
+from tests.e2e.hands import cell, filter_by, number_of, train, uid_of, uids_of
 from tests.support.background import with_api
 from tests.support.main_job import query, status
 from tests.support.processes import wait_until
@@ -96,11 +96,11 @@ def test_a_hyperparameter_is_changed_and_a_wrong_one_refused(studio: Studio, pag
 def test_a_malformed_query_is_explained_and_the_view_stays(page: Page) -> None:
     filter_by(page, 'split == "val"')
     expect(page.get_by_test_id("count-matched")).to_have_attribute("data-value", "360")
-    first = uid_of(cell(page, 0))
+    shown = uids_of(page)
     filter_by(page, 'split == "val" and loss >')
     expect(page.get_by_test_id("query-error")).to_be_visible()
     expect(page.get_by_test_id("query-mark")).to_be_attached()
-    assert uid_of(cell(page, 0)) == first
+    assert uids_of(page) == shown
     expect(page.get_by_test_id("count-matched")).to_have_attribute("data-value", "360")
 
 
@@ -109,6 +109,25 @@ def test_counters_under_a_filter_are_of_the_dataset(page: Page) -> None:
     expect(page.get_by_test_id("count-total")).to_have_attribute("data-value", "1797")
     expect(page.get_by_test_id("count-matched")).to_have_attribute("data-value", re.compile(r"[1-9][0-9]"))
     expect(page.get_by_test_id("count-active")).to_have_attribute("data-value", "1797")
+
+
+def test_a_query_is_completed_while_it_is_typed(studio: Studio, page: Page) -> None:
+    box, offered = page.get_by_test_id("query-input"), page.get_by_test_id("query-completions")
+    box.press_sequentially("targ")
+    expect(offered.get_by_role("option").first).to_contain_text("target")
+    box.press("Tab")
+    expect(box).to_have_value("target ")
+    box.press_sequentially("== 3 and not disc")
+    expect(offered.get_by_role("option").first).to_contain_text("discarded")
+    box.press("ArrowDown")
+    box.press("Enter")
+    expect(box).to_have_value(re.compile("target == 3 and not discarded *"))
+    box.press("Enter")
+
+    async def matched(api: Api) -> int:
+        return (await query(api, "target == 3 and not discarded", limit=1)).matched
+
+    expect(page.get_by_test_id("count-matched")).to_have_attribute("data-value", str(with_api(studio, matched)))
 
 
 def test_the_view_lives_in_the_address(page: Page) -> None:
@@ -296,7 +315,30 @@ def test_a_viewer_sees_no_controls_that_change_the_run(browser: Browser, studio:
     page.get_by_test_id("login-token").fill(VIEWER_TOKEN)
     page.get_by_test_id("login-submit").click()
     page.get_by_test_id("grid-cell").first.wait_for()
-    for control in ("tag-new", "painter-toggle", "checkpoint-save", "checkpoint-load"):
+    edits = (
+        "header-pause",
+        "header-mode",
+        "hp-input",
+        "tag-new",
+        "painter-toggle",
+        "checkpoint-save",
+        "checkpoint-load",
+    )
+    for control in edits:
         expect(page.get_by_test_id(control)).to_have_count(0)
-    expect(page.get_by_test_id("header-pause")).to_be_disabled()
+    expect(page.get_by_test_id("role")).to_be_visible()
+    expect(page.get_by_test_id("hp-value").first).not_to_be_empty()
+    active = number_of(page, "count-active")
+    # Neither a key nor a menu edits: what is left of the menu only shows.
+    cell(page, 0).click()
+    page.keyboard.press("Delete")
+    page.keyboard.press("t")
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    cell(page, 0).click(button="right")
+    expect(page.get_by_role("menuitem")).to_have_text(["OpenEnter"])
+    page.keyboard.press("Enter")
+    expect(page.get_by_test_id("modal-image")).to_have_attribute("data-status", "shown")
+    expect(page.get_by_test_id("modal-discard")).to_have_count(0)
+    expect(page.get_by_test_id("modal-tag-input")).to_have_count(0)
+    assert number_of(page, "count-active") == active
     context.close()

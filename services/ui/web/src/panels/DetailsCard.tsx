@@ -1,6 +1,6 @@
 import { useState } from 'preact/hooks';
 import type { ColumnInfo } from '../proto/weightslab/v1/sample_pb';
-import { quoted } from '../state/queries';
+import { quoted, sortedBy } from '../state/queries';
 import { cellSizePx, chosenSplitColors, PALETTE, resolutionPx } from '../state/settings';
 import { columnKinds, columns, fields, setFields, setSort, sort, splits } from '../state/view';
 import { Card } from './Card';
@@ -110,9 +110,11 @@ function Field({ column }: { readonly column: ColumnInfo }) {
         aria-label={`Sort by ${name}`}
         data-testid="field-sort"
         data-field={name}
-        onClick={() => void setSort([{ column: name, descending: !key?.descending }])}
+        title={`Sort by ${name}; with Shift by it after the others`}
+        onClick={(event) => void setSort(sortedBy(sort.value, name, event.shiftKey))}
       >
         {key ? (key.descending ? '↓' : '↑') : 'sort'}
+        {key && sort.value.length > 1 && <sub>{sort.value.indexOf(key) + 1}</sub>}
       </button>
     </div>
   );

@@ -21,12 +21,7 @@ export function asJson(text: string, type: string): string {
   return trimmed !== '' && Number.isFinite(number) ? JSON.stringify(number) : JSON.stringify(trimmed);
 }
 
-interface FieldProps {
-  readonly parameter: Hyperparameter;
-  readonly readOnly: boolean;
-}
-
-function Field({ parameter, readOnly }: FieldProps) {
+function Field({ parameter }: { readonly parameter: Hyperparameter }) {
   const { name, requestedJson, appliedJson, type } = parameter;
   const [draft, setDraft] = useState<string | null>(null);
   const [error, setError] = useState('');
@@ -51,7 +46,6 @@ function Field({ parameter, readOnly }: FieldProps) {
     'aria-invalid': error !== '',
     'data-testid': 'hp-input',
     'data-name': name,
-    disabled: readOnly,
   };
   return (
     <div class="parameter">
@@ -100,15 +94,28 @@ function Field({ parameter, readOnly }: FieldProps) {
   );
 }
 
+function Value({ parameter: { name, appliedJson } }: { readonly parameter: Hyperparameter }) {
+  return (
+    <div class="parameter-row">
+      <span class="parameter-name">{name}</span>
+      <output data-testid="hp-value">{readable(appliedJson)}</output>
+    </div>
+  );
+}
+
 export function Hyperparameters({ readOnly }: { readonly readOnly: boolean }) {
   const parameters = status.value?.hyperparameters ?? [];
   if (parameters.length === 0) return null;
   return (
     <div class="group" data-testid="hyperparameters">
       <h3>Hyperparameters</h3>
-      {parameters.map((parameter) => (
-        <Field key={parameter.name} parameter={parameter} readOnly={readOnly} />
-      ))}
+      {parameters.map((parameter) =>
+        readOnly ? (
+          <Value key={parameter.name} parameter={parameter} />
+        ) : (
+          <Field key={parameter.name} parameter={parameter} />
+        ),
+      )}
     </div>
   );
 }

@@ -68,7 +68,7 @@ function ModeSelector() {
           title={title}
           class={shown === mode ? 'on' : ''}
           data-testid={`mode-${label.toLowerCase()}`}
-          disabled={!canEdit.value || run.wantedMode.value !== null || !run.status.value}
+          disabled={run.wantedMode.value !== null || !run.status.value}
           onClick={() => shown !== mode && void run.setMode(mode)}
         >
           {label}
@@ -89,7 +89,7 @@ function PauseButton() {
       data-testid="header-pause"
       data-state={state}
       aria-busy={state === 'pending'}
-      disabled={!canEdit.value || state === 'away' || state === 'finished'}
+      disabled={state === 'away' || state === 'finished'}
       title={stops ? 'Pause training (Space)' : 'Resume training (Space)'}
       onClick={run.toggleTraining}
     >
@@ -127,8 +127,16 @@ export function Header() {
           <Icon name="eye" /> View only
         </span>
       )}
-      <ModeSelector />
-      <PauseButton />
+      {canEdit.value ? (
+        <>
+          <ModeSelector />
+          <PauseButton />
+        </>
+      ) : (
+        <span class="pill" data-testid="mode-shown">
+          {run.mode.value === Mode.AUDIT ? 'Audit' : 'Train'}
+        </span>
+      )}
       <span class="header-rule" />
       <button
         type="button"

@@ -1,4 +1,4 @@
-import type { Signal } from '@preact/signals';
+import { type Signal, useSignal } from '@preact/signals';
 import * as settings from '../state/settings';
 import { Icon } from './icons';
 import { Popover } from './Popover';
@@ -50,6 +50,7 @@ function Pace({ name, label, auto, secs, choices }: PaceProps) {
 
 /** How often the page follows what is known, and what it does before an edit. */
 export function RefreshMenu() {
+  const looksToo = useSignal(false);
   return (
     <Popover label={<Icon name="sliders" />} title="Refresh settings" testId="refresh-settings">
       <h2>Refresh</h2>
@@ -85,11 +86,21 @@ export function RefreshMenu() {
         type="button"
         class="button wide"
         data-testid="clear-cache"
-        onClick={() => void settings.clearCacheAndReload()}
+        onClick={() => void settings.clearCacheAndReload(looksToo.value)}
       >
         Clear cache and reload
       </button>
-      <p class="quiet">Theme and colours are kept.</p>
+      <label class="check">
+        <input
+          type="checkbox"
+          data-testid="clear-looks"
+          checked={looksToo.value}
+          onChange={(event) => {
+            looksToo.value = event.currentTarget.checked;
+          }}
+        />
+        Theme and colours, too
+      </label>
     </Popover>
   );
 }

@@ -1,5 +1,29 @@
 import { describe, expect, it } from 'vitest';
-import { literal, positionIn, quoted, samplesFilter, terms, withoutTerm, withTerm } from './queries';
+import {
+  literal,
+  positionIn,
+  quoted,
+  samplesFilter,
+  sortedBy,
+  terms,
+  withoutTerm,
+  withTerm,
+} from './queries';
+
+describe('sortedBy', () => {
+  const loss = { column: 'loss', descending: true };
+  const uid = { column: 'uid', descending: false };
+
+  it('takes one column in the place of all, and turns it around', () => {
+    expect(sortedBy([uid], 'loss', false)).toEqual([loss]);
+    expect(sortedBy([loss, uid], 'loss', false)).toEqual([{ ...loss, descending: false }]);
+  });
+
+  it('adds a key after the others, and turns one around in its place', () => {
+    expect(sortedBy([uid], 'loss', true)).toEqual([uid, loss]);
+    expect(sortedBy([loss, uid], 'loss', true)).toEqual([{ ...loss, descending: false }, uid]);
+  });
+});
 
 describe('queries', () => {
   it('spells names and texts so that they mean nothing else', () => {

@@ -1,3 +1,5 @@
+import type { SortKey } from './address';
+
 /** The longest query that is sent; the ledger takes 2,000 characters. */
 const MAX_CHARACTERS = 1_900;
 
@@ -75,4 +77,12 @@ export function samplesFilter(samples: readonly { readonly split: string; readon
     filter: parts.length > 1 ? parts.map((part) => `(${part})`).join(' or ') : (parts[0] ?? ''),
     count,
   };
+}
+
+/** Sorted by a column, the other way around when it was so already; `added` keeps the other keys. */
+export function sortedBy(keys: readonly SortKey[], column: string, added: boolean): SortKey[] {
+  const known = keys.find((key) => key.column === column);
+  const wished = { column, descending: !known?.descending };
+  if (!added) return [wished];
+  return known ? keys.map((key) => (key === known ? wished : key)) : [...keys, wished];
 }

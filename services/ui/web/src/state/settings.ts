@@ -1,4 +1,5 @@
 import { computed, signal } from '@preact/signals';
+import { DEFAULT_SETTINGS, loadSettings, storeSettings } from '../plots/settings';
 import { forgetAllBut, remembered } from './storage';
 
 export type Theme = 'light' | 'dark';
@@ -58,9 +59,11 @@ export function toggleCard(name: string): void {
   closedCards.value = closed.includes(name) ? closed.filter((other) => other !== name) : [...closed, name];
 }
 
-/** Forgets every choice but theme and colours, and loads the page anew. */
-export async function clearCacheAndReload(): Promise<void> {
-  forgetAllBut(['theme', 'colors.', 'session.']);
+/** Forgets every choice, theme and colours only when that is wished, and loads the page anew. */
+export async function clearCacheAndReload(looksToo: boolean): Promise<void> {
+  const { colors } = loadSettings();
+  forgetAllBut(looksToo ? ['session.'] : ['theme', 'colors.', 'session.']);
+  if (!looksToo) storeSettings({ ...DEFAULT_SETTINGS, colors });
   if ('caches' in globalThis) {
     for (const name of await caches.keys()) await caches.delete(name);
   }
