@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help demo docs test check format proto page unit fuzz audit bench install pictures clean
+.PHONY: help demo docs test check format proto page unit fuzz audit bench install pictures clean images rehearsal
 
 help: ## List the targets.
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -64,3 +64,6 @@ pictures: ## Copy the pictures of the last browser tests into the docs.
 
 clean: ## Remove what was built and installed; data in .weightslab stays.
 	@rm -rf .venv services/ui/web/node_modules services/ui/weightslab_ui/page .mypy_cache .ruff_cache .pytest_cache
+
+images: install ## Build the images of all services with buildah, look into them and run them. Needs root.
+	@$(BIN)/python tools/images.py $(ARGS)

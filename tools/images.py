@@ -68,14 +68,20 @@ def make_base(name: str) -> str:
 
 def machine_mounts() -> list[str]:
     """How this machine reaches its package registries: pip's and npm's settings and the folders that they name."""
-    paths = {Path("/etc/pip.conf"), Path("/etc/ssl/certs"), Path("/etc/resolv.conf"), Path.home() / ".npmrc"}
+    # npm trusts what the machine trusts.
+    CACHE.mkdir(parents=True, exist_ok=True)
+    npmrc = CACHE / "npmrc"
+    npmrc.write_text(f"cafile={os.environ.get('SSL_CERT_FILE', '/etc/ssl/certs/ca-certificates.crt')}\n")
+    paths = {Path("/etc/pip.conf"), Path("/etc/ssl/certs"), Path("/etc/resolv.conf")}
     paths |= {Path.home() / ".config" / "pip", Path.home() / ".pip"}
     told = run(sys.executable, "-m", "pip", "config", "list")
-    paths |= {Path(found) for found in re.findall(r"(/\w[\w./-]*)", told)}
+    named = [Path(found) for found in re.findall(r"(?:file:/)?(/\w[\w./-]*)", told)]
+    # An index on disk lies beside the files that it lists.
+    paths |= {path.parent if path.name == "simple" else path for path in named}
     certificates = {os.environ.get(name, "") for name in ("SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS", "PIP_CERT")}
     paths |= {Path(name) for name in certificates if name}
     folders = sorted(path for path in paths if path.exists() and path != Path("/"))
-    return [f"--volume={path}:{path}:ro" for path in folders]
+    return [f"--volume={npmrc}:/root/.npmrc:ro", *(f"--volume={path}:{path}:ro" for path in folders)]
 
 
 def build(targets: list[str]) -> None:
@@ -97,14 +103,16 @@ class Container:
         self.name = run("buildah", "from", f"weightslab-{target}:{VERSION}").strip()
         self.root = Path(run("buildah", "mount", self.name).strip())
 
-    def command(self, *command: str, volumes: list[str] | None = None, **environment: str) -> list[str]:
+    def command(
+        self, *command: str, volumes: list[str] | None = None, environment: dict[str, str] | None = None
+    ) -> list[str]:
         """The command that runs `command` in it, as the image's user."""
-        given = [f"--env={name}={value}" for name, value in environment.items()]
+        given = [f"--env={name}={value}" for name, value in (environment or {}).items()]
         mounted = [f"--volume={volume}" for volume in volumes or []]
         return ["buildah", "run", *given, *mounted, self.name, "--", *command]
 
-    def run(self, *command: str, **environment: str) -> str:
-        return run(*self.command(*command, **environment))
+    def run(self, *command: str) -> str:
+        return run(*self.command(*command))
 
     def remove(self) -> None:
         run("buildah", "rm", self.name)
@@ -142,7 +150,7 @@ def smoke(folder: Path) -> None:
         *containers["setup"].command(
             *["python", "-m", "weightslab_common.secret_files", "/run/weightslab/secrets"],
             volumes=mounted,
-            WL_REDIS_ADDRESS=f"127.0.0.1:{store}",
+            environment={"WL_REDIS_ADDRESS": f"127.0.0.1:{store}"},
         )
     )
     token, password = ((secrets / name).read_text().strip() for name in ("WL_NATS_TOKEN", "WL_REDIS_PASSWORD"))
@@ -153,10 +161,14 @@ def smoke(folder: Path) -> None:
         nats_command(folder / "nats", port=int(nats), token=token),
         store_command(folder / "store", port=int(store), password=password),
         containers["ledger"].command(
-            *["python", "-m", "weightslab_ledger"], volumes=mounted_data, WL_LEDGER_ADMIN_PORT=ledger_port, **common
+            *["python", "-m", "weightslab_ledger"],
+            volumes=mounted_data,
+            environment={**common, "WL_LEDGER_ADMIN_PORT": ledger_port},
         ),
-        containers["gateway"].command(*["python", "-m", "weightslab_gateway"], volumes=mounted, **ports, **common),
-        containers["ui"].command("python", "-m", "weightslab_ui", VITE_PORT=page),
+        containers["gateway"].command(
+            *["python", "-m", "weightslab_gateway"], volumes=mounted, environment={**common, **ports}
+        ),
+        containers["ui"].command("python", "-m", "weightslab_ui", environment={"VITE_PORT": page}),
     ]
     addresses = {"ledger": f"{ledger_port}/readyz", "gateway": f"{admin}/readyz", "ui": f"{page}/healthz"}
     began = time.time()

@@ -31,8 +31,9 @@ def frame(payload: bytes, *, flags: int = 0) -> bytes:
 class GrpcWebClient:
     """Calls methods at `url` in the `content_type` given: BINARY or TEXT."""
 
-    def __init__(self, url: str, *, token: str, content_type: str = BINARY) -> None:
-        self._http = httpx.AsyncClient(base_url=url, timeout=20)
+    def __init__(self, url: str, *, token: str, content_type: str = BINARY, host: str | None = None) -> None:
+        """`host`: the name to call it by, when that is not the one in `url`."""
+        self._http = httpx.AsyncClient(base_url=url, timeout=20, headers={"host": host} if host else None)
         self._content_type = content_type
         self._headers = {
             "authorization": f"Bearer {token}",

@@ -44,6 +44,7 @@ RUN_STREAM = StreamConfig(
     max_bytes=8 * 1024**3,
     max_age=14 * 24 * 3600,
     duplicate_window=120,
+    allow_direct=False,
 )
 # The last status of each experiment.
 STATUS_STREAM = StreamConfig(
@@ -53,7 +54,22 @@ STATUS_STREAM = StreamConfig(
     discard=DiscardPolicy.OLD,
     max_msgs_per_subject=1,
     max_bytes=256 * 1024**2,
+    max_age=0,
+    duplicate_window=120,
     allow_direct=True,
+)
+
+# What of a stream is ours to set; the server adds more.
+_OURS = (
+    "subjects",
+    "storage",
+    "discard",
+    "max_bytes",
+    "max_age",
+    "max_msgs_per_subject",
+    "duplicate_window",
+    "allow_direct",
+    "num_replicas",
 )
 
 # Below the server's default limit of 1 MiB, with room for headers.
@@ -192,17 +208,15 @@ class Bus:
         `replicas`: on how many servers of a cluster each is kept; None leaves it as it is, and makes new ones with 1.
         """
         for config in (RUN_STREAM, STATUS_STREAM):
-            wanted = replace(config, num_replicas=replicas or await self._replicas(config.name or ""))
             try:
-                await self.js.add_stream(wanted)
-            except nats.js.errors.BadRequestError:
+                present = (await self.js.stream_info(config.name or "")).config
+            except nats.js.errors.NotFoundError:
+                await self.js.add_stream(replace(config, num_replicas=replicas or 1))
+                continue
+            wanted = replace(config, num_replicas=replicas or present.num_replicas)
+            # Adding it again would do, but the server refuses that when its disk has no room for a second one.
+            if any(getattr(wanted, name) != getattr(present, name) for name in _OURS):
                 await self.js.update_stream(wanted)
-
-    async def _replicas(self, stream: str) -> int:
-        try:
-            return (await self.js.stream_info(stream)).config.num_replicas or 1
-        except nats.js.errors.NotFoundError:
-            return 1
 
     async def publish(self, subject: str, message: betterproto.Message) -> None:
         """Publish a hint: receivers may miss it and notice by its numbers."""

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from weightslab_common import subjects
-from weightslab_common.bus import Bus
-from weightslab_common.embedded import free_port
+from weightslab_common.bus import RUN_STREAM, Bus
+from weightslab_common.embedded import free_port, nats_command
 from weightslab_common.errors import InvalidArgument, NotFound, Unavailable
 from weightslab_proto.weightslab.bus.v1 import LedgerHealthRequest, LedgerHealthResponse
 from weightslab_proto.weightslab.v1 import RunStatus
+
+from tests.support.processes import Process
 
 
 @pytest.fixture
@@ -113,3 +117,24 @@ async def test_a_request_in_progress_is_answered_before_it_closes(bus: Bus, nats
     await asked.wait()
     await peer.close()
     assert (await reply).version == "8"
+
+
+async def test_streams_that_are_there_need_no_room_for_a_second_one(tmp_path: Path) -> None:
+    """A server whose disk holds the streams once, but not twice, takes every later start of a service."""
+    port = free_port()
+    command = nats_command(tmp_path / "nats", port=port)
+    configuration = Path(command[-1])
+    configuration.write_text(configuration.read_text().replace("sync_interval", "max_file_store: 9GB, sync_interval"))  # noqa: ASYNC240
+    server = Process(command, log=tmp_path / "log")
+    server.start()
+    bus = await Bus.connect(f"nats://127.0.0.1:{port}", name="test")
+    try:
+        for _ in range(2):
+            await bus.ensure_streams()
+        stream = RUN_STREAM.name or ""
+        await bus.js.update_stream(replace(RUN_STREAM, max_bytes=1024**3))
+        await bus.ensure_streams()
+        assert (await bus.js.stream_info(stream)).config.max_bytes == RUN_STREAM.max_bytes
+    finally:
+        await bus.close()
+        server.kill()
