@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help demo docs test check format proto page unit fuzz audit bench install pictures clean images rehearsal
+.PHONY: help demo compare docs test check format proto page unit fuzz audit bench install pictures clean images rehearsal
 
 help: ## List the targets.
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -52,6 +52,9 @@ audit: install ## Ask PyPI and npm for known vulnerabilities of what we pin; 2 w
 
 bench: install ## Run the benches; results are written beside the scripts.
 	@for script in bench/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+compare: install ## Compare with other tools under the same work; about half an hour.
+	@$(BIN)/python -m bench.compare.run
 
 install: ## Make the environment for development.
 	@$(PYTHON) tools/bootstrap.py dev

@@ -1,0 +1,79 @@
+"""What watching costs a step: plain and watched loop in alternating rounds, in one process. Prints one line of JSON.
+
+python -m bench.compare.steps TOOL DATASET --folder DIR
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import torch
+
+from bench.compare.watching import TOOLS
+from bench.compare.work import Loop, dataset
+
+
+def _milliseconds(loop: Loop, steps: int) -> float:
+    start = time.perf_counter()
+    loop.run(steps)
+    return (time.perf_counter() - start) / steps * 1e3
+
+
+def _folder_bytes(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def measure(tool: str, name: str, folder: Path, *, rounds: int, steps: int) -> dict[str, object]:
+    torch.set_num_threads(1)
+    data = dataset(name)
+    base = Loop(data)
+    watched = TOOLS[tool](Loop(data), folder)
+    base.run(steps)
+    watched.run(steps)
+    bytes_before, memory_before = _folder_bytes(folder), psutil.Process().memory_info().rss
+    pairs = []
+    for number in range(rounds):
+        order = (base, watched) if number % 2 == 0 else (watched, base)
+        took = {id(loop): _milliseconds(loop, steps) for loop in order}
+        pairs.append((took[id(base)], took[id(watched)]))
+    ratios = sorted(after / before for before, after in pairs)
+    return {
+        "tool": tool,
+        "dataset": name,
+        "rounds": rounds,
+        "steps_per_round": steps,
+        "plain_ms": round(statistics.median(before for before, _ in pairs), 3),
+        "watched_ms": round(statistics.median(after for _, after in pairs), 3),
+        "ratio_median": round(statistics.median(ratios), 3),
+        "ratio_p5": round(ratios[int(0.05 * (rounds - 1))], 3),
+        "ratio_p95": round(ratios[round(0.95 * (rounds - 1))], 3),
+        "disk_bytes_per_step": round((_folder_bytes(folder) - bytes_before) / (rounds * steps), 1),
+        "memory_bytes_per_step": round((psutil.Process().memory_info().rss - memory_before) / (rounds * steps), 1),
+        "torch": torch.__version__,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("tool", choices=TOOLS)
+    parser.add_argument("dataset", choices=["digits", "synthetic"])
+    parser.add_argument("--folder", type=Path, required=True)
+    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--steps", type=int, default=25)
+    given = parser.parse_args()
+    result = measure(given.tool, given.dataset, given.folder, rounds=given.rounds, steps=given.steps)
+    sys.stdout.flush()
+    print("\n" + json.dumps(result), flush=True)
+    # Some tools leave threads behind that never end.
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()
