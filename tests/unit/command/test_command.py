@@ -77,8 +77,12 @@ def test_every_setting_of_the_studio_can_be_given_by_a_flag_or_is_told() -> None
     assert up
     flags = {parameter.name for parameter in up.params}
     by_environment = {
+        "secrets_dir",
         "nats_url",
         "nats_token",
+        "nats_ca",
+        "nats_cert",
+        "nats_key",
         "redis_url",
         "token",
         "token_file",
@@ -92,7 +96,7 @@ def test_every_setting_of_the_studio_can_be_given_by_a_flag_or_is_told() -> None
 def test_a_wrong_option_is_status_2(run: Run) -> None:
     result = run("up", "--page-port", "99999999")
     assert result.returncode == 2
-    assert "--page-port" in result.stderr
+    assert "'--page-port': 99999999 is no port: give a number from 1 to 65535" in result.stderr
 
 
 def test_the_token_is_made_once_and_is_readable_by_its_owner_only(run: Run, tmp_path: Path) -> None:
@@ -141,6 +145,7 @@ def test_config_hides_secrets(run: Run) -> None:
     assert "hunter2" not in result.stdout
     assert "VITE_PORT" in result.stdout
     assert "5999  (environment)" in result.stdout
+    assert "elsewhere  (flag)" in run("config", "--data-dir", "elsewhere").stdout
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

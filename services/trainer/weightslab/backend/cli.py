@@ -11,13 +11,14 @@ from weightslab_common import logs, service
 from weightslab_common.errors import WeightsLabError
 from weightslab_common.settings import load
 
+from weightslab.command.options import Port
 from weightslab.console.client import connected
 from weightslab.console.settings import ConsoleSettings
 from weightslab.console.standalone import announced
 from weightslab.console.terminal import talk
 
 _host = click.option("--host", help="Address of the console.  [CLI_HOST; localhost]")
-_port = click.option("--port", type=click.IntRange(0, 65535), metavar="PORT", help="Its port.  [CLI_PORT; 60000]")
+_port = click.option("--port", type=Port(least=0), metavar="PORT", help="Its port.  [CLI_PORT; 60000]")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})

@@ -40,7 +40,7 @@ def command(as_json: bool, as_markdown: bool, env: bool, data_dir: Path | None) 
     if as_markdown:
         click.echo(markdown())
         return
-    settings = table()
+    settings = table(data_dir=data_dir)
     if as_json:
         click.echo(orjson.dumps([dataclasses.asdict(setting) for setting in settings], option=orjson.OPT_INDENT_2))
         return

@@ -17,7 +17,7 @@ from weightslab.command import options
 )
 @click.option("--json", "as_json", is_flag=True, help="Print replies as they come, one line of JSON each.")
 @click.option("--host", help="Talk to the console at this address instead of attaching through the bus.")
-@click.option("--port", type=click.IntRange(1, 65535), metavar="PORT", help="Its port, with --host.")
+@click.option("--port", type=options.Port(), metavar="PORT", help="Its port, with --host.")
 @options.data_dir
 def command(
     experiment: str | None,

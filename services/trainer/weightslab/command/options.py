@@ -31,11 +31,24 @@ def form_of(given: str | None, file: Path | None) -> str:
     return chosen
 
 
-_PORT = click.IntRange(1, 65535)
+# Generic only in later versions of click than the oldest that we work with.
+class Port(click.ParamType):  # type: ignore[type-arg]
+    """A TCP port from `least` on. Unlike click's range, it does not repeat in every help what a port is."""
+
+    name = "port"
+
+    def __init__(self, *, least: int = 1) -> None:
+        self._least = least
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        port = int(click.INT.convert(value, param, ctx))
+        if not self._least <= port <= 65535:
+            self.fail(f"{port} is no port: give a number from {self._least} to 65535", param, ctx)
+        return port
 
 
-def _port(flag: str, text: str) -> Decorator:
-    return click.option(flag, type=_PORT, metavar="PORT", help=text)
+def _port(flag: str, text: str, *, least: int = 1) -> Decorator:
+    return click.option(flag, type=Port(least=least), metavar="PORT", help=text)
 
 
 _STUDIO: list[Decorator] = [
@@ -46,12 +59,7 @@ _STUDIO: list[Decorator] = [
     _port("--grpc-port", "gRPC.  [GRPC_BACKEND_PORT; 50051]"),
     _port("--nats-port", "The embedded message bus.  [WL_NATS_PORT; a free one]"),
     _port("--redis-port", "The embedded store.  [WL_REDIS_PORT; a free one]"),
-    click.option(
-        "--console-port",
-        type=click.IntRange(0, 65535),
-        metavar="PORT",
-        help="The console of the demo's run; 0 takes a free one.  [CLI_PORT; 60000]",
-    ),
+    _port("--console-port", "The console of the demo's run; 0 takes a free one.  [CLI_PORT; 60000]", least=0),
     click.option(
         "--log-level",
         type=click.Choice(["DEBUG", "INFO", "WARNING", "ERROR"], case_sensitive=False),

@@ -29,7 +29,7 @@ class Setting:
 
     variable: str
     value: str
-    # `environment`, `.env`, `secret` (a file of WL_SECRETS_DIR) or `default`.
+    # `flag`, `environment`, `.env`, `secret` (a file of WL_SECRETS_DIR) or `default`.
     source: str
     default: str
     parts: list[str]
@@ -48,12 +48,13 @@ def classes() -> dict[str, type[ServiceSettings]]:
     return found
 
 
-def table() -> list[Setting]:
-    """All settings, sorted by variable."""
+def table(**flags: object) -> list[Setting]:
+    """All settings, sorted by variable; `flags` as given on the command line, None meaning not given."""
     dotenv = dotenv_values(".env") if os.path.exists(".env") else {}
     known: dict[str, Setting] = {}
     for part, kind in classes().items():
-        values = load(kind)
+        given = {name: value for name, value in flags.items() if value is not None and name in kind.model_fields}
+        values = load(kind, **given)
         for name, field in kind.model_fields.items():
             variable = str(field.validation_alias or name)
             if variable in known:
@@ -62,7 +63,7 @@ def table() -> list[Setting]:
             known[variable] = Setting(
                 variable=variable,
                 value=_shown(getattr(values, name), field),
-                source=_source(variable, dotenv),
+                source="flag" if name in given else _source(variable, dotenv),
                 default=_shown(field.get_default(call_default_factory=True), field),
                 parts=[part],
                 description=field.description or "",

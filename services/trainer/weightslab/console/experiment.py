@@ -38,7 +38,8 @@ TRAINER_SILENCE_SECS = 5.0
 AUTHOR = "console"
 _LOOKUPS_AT_ONCE = 16
 # Ledgers answer each on its own; how many there are is not known.
-_LEDGERS_SECS = 1.0
+_LEDGERS_SECS = 5.0
+_NO_RESPONDERS = "503"
 
 
 async def known_experiments(bus: Bus) -> list[str]:
@@ -63,7 +64,10 @@ async def ledger_entry(bus: Bus, experiment: str) -> LedgerExperiment | None:
         await bus.client.publish(subjects.ledger(subjects.ALL_EXPERIMENTS, "list"), b"", reply=inbox)
         async with asyncio.timeout(_LEDGERS_SECS):
             while True:
-                reply = ListLedgerExperimentsResponse().parse((await subscription.next_msg(_LEDGERS_SECS)).data)
+                message = await subscription.next_msg(_LEDGERS_SECS)
+                if (message.headers or {}).get("Status") == _NO_RESPONDERS:
+                    return None
+                reply = ListLedgerExperimentsResponse().parse(message.data)
                 for entry in reply.experiments:
                     if entry.experiment == experiment:
                         return entry

@@ -13,7 +13,7 @@ from weightslab_common.bus_tls import told_context
 from weightslab_common.errors import Unavailable, WeightsLabError
 from weightslab_proto.weightslab.bus.v1 import ListLedgerExperimentsRequest, ListLedgerExperimentsResponse
 
-ANSWER_SECS = 2.0
+ANSWER_SECS = 5.0
 
 
 class Probe(Protocol):
