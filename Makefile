@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help demo compare docs test check format proto page unit fuzz audit bench install pictures clean images rehearsal
+.PHONY: help demo compare docs test check format proto page unit faults fuzz audit bench install pictures clean images rehearsal
 
 help: ## List the targets.
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -42,6 +42,12 @@ proto: install ## Generate code and the API reference from proto/.
 
 page: install ## Build the page.
 	@$(BIN)/python tools/build_page.py
+
+faults: install ## Every fault on every process, random SIGKILLs, and long runs against a model: an hour; SEED repeats one.
+	@$(BIN)/pip --disable-pip-version-check install --quiet -c requirements/constraints.txt -e '.[dev,faults]'
+	@$(BIN)/python -m tests.faults.matrix $(if $(SEED),--seed $(SEED))
+	@$(BIN)/python -m tests.faults.long_machine $(if $(SEED),--seed $(SEED))
+	@$(BIN)/python -m tests.faults.kills --kills $(or $(KILLS),500) $(if $(SEED),--seed $(SEED))
 
 fuzz: install ## Attack what reads foreign bytes: SECONDS for each target (60), TARGETS="query bus" for some of them.
 	@$(BIN)/pip --disable-pip-version-check install --quiet -c requirements/constraints.txt -e '.[dev,fuzz]'

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -19,18 +18,11 @@ from weightslab_proto.weightslab.v1 import (
     Mode,
 )
 
+from tests.support.faulty import FaultyStudio
 from tests.support.main_job import TRAIN, edit_request, query, status, until
-from tests.support.running import running_studio
-from tests.support.studio import EXPERIMENT, SERVICES, Api, Studio
+from tests.support.studio import EXPERIMENT, SERVICES, Api
 
 pytestmark = [pytest.mark.timeout(300)]
-
-
-@pytest.fixture(scope="module")
-def own_studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
-    """A studio of its own: these tests kill it piece by piece."""
-    with running_studio(tmp_path_factory.mktemp("killed-studio")) as studio:
-        yield studio
 
 
 async def _points(api: Api, branch: str) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
@@ -58,8 +50,8 @@ async def _identities(api: Api) -> dict[int, tuple[str, str]]:
 
 
 @pytest.mark.parametrize("victim", SERVICES)
-async def test_an_acknowledged_edit_survives(own_studio: Studio, victim: str) -> None:
-    studio = own_studio
+async def test_an_acknowledged_edit_survives(hurt_studio: FaultyStudio, victim: str) -> None:
+    studio = hurt_studio
     async with studio.api() as api:
         identities = await _identities(api)
         running = await status(api)

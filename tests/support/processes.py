@@ -38,11 +38,23 @@ class Process:
         self.log = log
         self._environment = {**os.environ, **(environment or {})}
         self._process: subprocess.Popen[bytes] | None = None
+        # A file that may not grow is an error to this process, and no signal that ends it.
+        self.ignores_file_limit = False
+
+    def change_environment(self, changes: Mapping[str, str]) -> None:
+        """Let the next start have other variables."""
+        self._environment |= changes
 
     def start(self) -> None:
         with self.log.open("ab") as output:
             self._process = subprocess.Popen(
-                self.command, stdout=output, stderr=subprocess.STDOUT, env=self._environment, start_new_session=True
+                self.command,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=self._environment,
+                start_new_session=True,
+                # Python ignores SIGXFSZ, and a child does as its parent unless its signals are restored.
+                restore_signals=not self.ignores_file_limit,
             )
 
     @property

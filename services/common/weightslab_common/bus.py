@@ -100,6 +100,8 @@ class Bus:
         self.client = client
         self.js = js
         self._opened = client.is_connected
+        # Requests that wait for an answer.
+        self._asking: set[asyncio.Task[Msg]] = set()
         self._answering: set[asyncio.Task[None]] = set()
 
     @classmethod
@@ -158,6 +160,7 @@ class Bus:
                 # We ourselves have ended it.
                 return
             log.warning("bus connection lost, reconnecting", extra={"bus": name})
+            self._give_up_asking()
             if on_disconnect:
                 on_disconnect()
 
@@ -197,6 +200,11 @@ class Bus:
                     raise Unavailable(f"no message bus at {shown(url)}: {error}; is NATS running?") from error
                 log.debug("waiting for the bus at %s: %s", shown(url), error)
                 await asyncio.sleep(0.25)
+
+    def _give_up_asking(self) -> None:
+        """An answer comes by the connection that asked, or never: whoever waits would wait until its deadline."""
+        for asking in self._asking:
+            asking.cancel()
 
     @property
     def connected(self) -> bool:
@@ -259,14 +267,25 @@ class Bus:
     async def _ask(self, subject: str, payload: bytes, *, timeout_secs: float, part: str) -> Msg:
         request_id = current_request_id()
         headers = traces.headers() | ({REQUEST_ID_HEADER: request_id} if request_id else {})
+        asking = asyncio.create_task(
+            self.client.request(subject, payload, timeout=timeout_secs, headers=headers or None)
+        )
+        self._asking.add(asking)
         try:
-            return await self.client.request(subject, payload, timeout=timeout_secs, headers=headers or None)
+            return await asking
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            raise Unavailable(f"the message bus was lost before the {part} could answer: ask again") from None
         except nats.errors.NoRespondersError:
             raise Unavailable(f"the {part} does not answer: is it running and connected to the bus?") from None
         except (nats.errors.TimeoutError, TimeoutError):
             raise DeadlineExceeded(f"the {part} gave no answer within {timeout_secs:g} s") from None
         except (nats.errors.Error, OSError) as error:
             raise Unavailable(f"the message bus is not reachable: {error}") from error
+        finally:
+            self._asking.discard(asking)
 
     async def serve(
         self,

@@ -16,6 +16,7 @@ from weightslab_proto.weightslab.bus.v1 import LedgerHealthRequest, LedgerHealth
 from weightslab_proto.weightslab.v1 import RunStatus
 
 from tests.support.processes import Process
+from tests.support.proxy import FaultyProxy
 
 
 @pytest.fixture
@@ -138,3 +139,26 @@ async def test_streams_that_are_there_need_no_room_for_a_second_one(tmp_path: Pa
     finally:
         await bus.close()
         server.kill()
+
+
+async def test_a_request_under_way_fails_at_once_when_the_connection_is_lost(nats_url: str) -> None:
+    proxy = FaultyProxy(int(nats_url.rpartition(":")[2]), free_port())
+    proxy.start()
+    bus, peer = await Bus.connect(f"nats://127.0.0.1:{proxy.port}", name="asks"), await Bus.connect(nats_url, name="b")
+    asked = asyncio.Event()
+
+    async def never(request: LedgerHealthRequest) -> LedgerHealthResponse:
+        asked.set()
+        await asyncio.sleep(3600)
+        return LedgerHealthResponse()
+
+    await peer.serve(subjects.ledger("lost", "health"), LedgerHealthRequest, never)
+    await peer.client.flush()
+    asking = asyncio.create_task(_ask(bus, subjects.ledger("lost", "health")))
+    await asked.wait()
+    assert await asyncio.to_thread(proxy.reset) == 1
+    with pytest.raises(Unavailable, match="the message bus was lost before the ledger could answer"):
+        await asking
+    await bus.close()
+    await peer.client.close()
+    proxy.stop()
