@@ -85,17 +85,18 @@ class Experiment:
             )
 
     async def load(self) -> None:
-        """Read what the store and the disk have. Raises Unavailable, OSError."""
-        async for part in self._catalog_store.load():
-            self.catalog.apply(part)
-        await self.editor.load()
-        opening = asyncio.ensure_future(asyncio.to_thread(self.ingest.load))
+        """Read what the store and the disk have, both at once. Raises Unavailable, OSError."""
+        opening = asyncio.create_task(asyncio.to_thread(self.ingest.load))
         try:
+            async for part in self._catalog_store.load():
+                self.catalog.apply(part)
+            await self.editor.load()
             await asyncio.shield(opening)
-        except asyncio.CancelledError:
+        except BaseException:
             # The thread goes on, and opens files.
-            await opening
-            self.ingest.close()
+            await asyncio.wait([opening])
+            if opening.exception() is None:
+                self.ingest.close()
             raise
         log.info(
             "experiment %r is served: %d samples, revision %d, %d curves",

@@ -12,6 +12,7 @@ files before it, and what was added to them later is left out on reading.
 from __future__ import annotations
 
 import logging
+import mmap
 import os
 import re
 import struct
@@ -33,10 +34,10 @@ SEGMENT_BYTES = 64 * 1024**2
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """`header`: any JSON object; `body`: bytes, at `offset` of the file at `path`."""
+    """`header`: any JSON object; `body`: what was read, not copied; both at `offset` of the file at `path`."""
 
     header: dict[str, Any]
-    body: bytes
+    body: memoryview
     path: Path
     offset: int
     size_bytes: int
@@ -52,10 +53,19 @@ class Damage:
 
 def encode(header: dict[str, Any], body: bytes) -> bytes:
     """One record as bytes."""
+    return encode_head(header, memoryview(body)) + body
+
+
+def encode_head(header: dict[str, Any], body: memoryview, *, offset: int = 0, align: int = 1) -> bytes:
+    """What stands before `body` (of bytes) in a record.
+
+    A record that is written at `offset` gets blanks after its header, so that its body begins at a multiple of `align`.
+    """
     head = orjson.dumps(header)
+    head += b" " * (-(offset + _HEAD.size + len(head)) % align)
     lengths = struct.pack("<II", len(head), len(body))
     crc = zlib.crc32(body, zlib.crc32(head, zlib.crc32(lengths)))
-    return _HEAD.pack(_MAGIC, len(head), len(body), crc) + head + body
+    return _HEAD.pack(_MAGIC, len(head), len(body), crc) + head
 
 
 def _decode_at(data: memoryview, offset: int, path: Path) -> Record | None:
@@ -70,7 +80,7 @@ def _decode_at(data: memoryview, offset: int, path: Path) -> Record | None:
     if zlib.crc32(data[start:end], zlib.crc32(struct.pack("<II", head_bytes, body_bytes))) != crc:
         return None
     head = bytes(data[start : start + head_bytes])
-    return Record(orjson.loads(head), bytes(data[start + head_bytes : end]), path, offset, end - offset)
+    return Record(orjson.loads(head), data[start + head_bytes : end], path, offset, end - offset)
 
 
 def read_file(path: Path, damage: Damage) -> Iterator[Record]:
@@ -78,8 +88,8 @@ def read_file(path: Path, damage: Damage) -> Iterator[Record]:
     return decode(path.read_bytes(), path, damage)
 
 
-def decode(content: bytes, path: Path, damage: Damage) -> Iterator[Record]:
-    """The records in `content`, which was read from `path`."""
+def decode(content: bytes | mmap.mmap, path: Path, damage: Damage) -> Iterator[Record]:
+    """The records in `content`, which was read or mapped from `path`."""
     data = memoryview(content)
     offset = 0
     while offset < len(data):
@@ -104,7 +114,7 @@ def decode(content: bytes, path: Path, damage: Damage) -> Iterator[Record]:
             log.warning("%s ends in a record that was never finished: %d bytes are left out", path, len(data) - offset)
 
 
-def _next_record(content: bytes, data: memoryview, start: int, path: Path) -> int:
+def _next_record(content: bytes | mmap.mmap, data: memoryview, start: int, path: Path) -> int:
     while (start := content.find(_MAGIC_BYTES, start)) >= 0:
         if _decode_at(data, start, path) is not None:
             return start

@@ -1,22 +1,30 @@
-"""Snapshots of the columns: all of them with the stream position they hold, in one file that is whole or not there."""
+"""Snapshots of the columns: all of them with the stream position they hold, in one file that is whole or not there.
+
+A snapshot is mapped into memory and checked, not copied: what is changed of a column then is a page of our own, and the
+rest stays in the file, which may be deleted meanwhile.
+"""
 
 from __future__ import annotations
 
 import logging
+import mmap
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
+from numpy.typing import NDArray
 
 from weightslab_ledger.columns import ColumnTable
-from weightslab_ledger.segments import Damage, encode, read_file, sync_folder
+from weightslab_ledger.segments import Damage, decode, encode, encode_head, sync_folder
 from weightslab_ledger.sequences import SeenSequences
 
 log = logging.getLogger(__name__)
 
 _KEPT = 2
+# Numbers that lie so are quick to compute with.
+_ALIGN_BYTES = 64
 
 
 @dataclass(slots=True)
@@ -43,7 +51,7 @@ def write_snapshot(folder: Path, snapshot: Snapshot, *, token: int) -> Path:
         file.write(encode(first, b""))
         for name, column in columns.columns.items():
             for field, values in column.fields.items():
-                file.write(encode({"column": name, "field": field, "dtype": values.dtype.str}, values.tobytes()))
+                _write_column(file, {"column": name, "field": field, "dtype": values.dtype.str}, values)
         for run_id, bits in seen.items():
             file.write(encode({"run": run_id}, bits))
         file.flush()
@@ -55,10 +63,20 @@ def write_snapshot(folder: Path, snapshot: Snapshot, *, token: int) -> Path:
     return final
 
 
+def _write_column(file: BinaryIO, header: dict[str, Any], values: NDArray[Any]) -> None:
+    body = np.ascontiguousarray(values).view(np.uint8).data
+    file.write(encode_head(header, body, offset=file.tell(), align=_ALIGN_BYTES))
+    file.write(body)
+
+
 def read_snapshot(path: Path) -> Snapshot | None:
     """A snapshot, or None when any of it does not hold."""
+    if not path.stat().st_size:
+        return None
+    with path.open("rb") as file:
+        content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
     damage = Damage()
-    records = list(read_file(path, damage))
+    records = list(decode(content, path, damage))
     if damage.records or not records or len(records) != records[0].header.get("records", -1) + 1:
         return None
     columns = ColumnTable(value_version=records[0].header["value_version"])
@@ -66,10 +84,12 @@ def read_snapshot(path: Path) -> Snapshot | None:
     for record in records[1:]:
         header = record.header
         if "run" in header:
-            seen[header["run"]] = record.body
+            seen[header["run"]] = bytes(record.body)
             continue
         column = columns.column(header["column"])
-        column.fields[header["field"]] = np.frombuffer(record.body, dtype=header["dtype"]).copy()
+        values = np.frombuffer(record.body, dtype=header["dtype"])
+        # Snapshots of former versions are not aligned.
+        column.fields[header["field"]] = values if values.flags.aligned else values.copy()
     return Snapshot(columns, SeenSequences(seen), records[0].header["position"])
 
 

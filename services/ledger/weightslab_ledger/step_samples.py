@@ -119,7 +119,7 @@ class StepSampleLog:
             record = read_record(place.path, place.offset)
             if record is None:
                 continue
-            batch = SampleValueBatch().parse(record.body)
+            batch = SampleValueBatch().parse(bytes(record.body))
             values = next(unpack(column.values, F32) for column in batch.columns if column.signal == key.signal)
             yield Logged(batch.registration_id, unpack(batch.positions, U32), unpack(batch.steps, I64), values)
 
@@ -149,7 +149,7 @@ def _samples_at(place: Place, key: Key, step: int) -> StepSamples | None:
     record = read_record(place.path, place.offset)
     if record is None:
         return None
-    batch = SampleValueBatch().parse(record.body)
+    batch = SampleValueBatch().parse(bytes(record.body))
     values = next(unpack(column.values, F32) for column in batch.columns if column.signal == key.signal)
     steps = unpack(batch.steps, I64)
     usable = (steps <= step) & ~np.isnan(values)
