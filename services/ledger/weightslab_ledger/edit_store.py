@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import struct
 from collections.abc import AsyncIterator
 from dataclasses import asdict, dataclass, replace
@@ -72,8 +73,8 @@ class EditStore:
 
         Raises Unavailable, and Aborted when another ledger owns the experiment.
         """
-        keys, data = self._bitmaps(entry, state, row_count)
-        summary, rows = encode_entry(entry)
+        keys, data = await asyncio.to_thread(self._bitmaps, entry, state, row_count)
+        summary, rows = await asyncio.to_thread(encode_entry, entry)
         arguments: list[bytes | str | int] = [token, entry.summary.edit_id, state.revision, summary, rows]
         arguments += [len(entry.created_tags), *entry.created_tags, len(entry.deleted_tags), *entry.deleted_tags, *data]
         names = [self._keys.fence, *map(self._keys, ("revision", "ids", "edits", "tags")), *keys]
@@ -95,7 +96,8 @@ class EditStore:
             else:
                 mask = state.mask(change.bitmap, max(row_count, int(change.rows[-1]) + 1)).copy()
                 mask[change.rows] = change.value
-                data += ["whole", pack_bits(mask)]
+                # A bitmap without a bit is none: clearing hundreds of tags sends nothing for them.
+                data += ["whole", pack_bits(mask)] if mask.any() else ["delete", b""]
         for tag in entry.deleted_tags:
             keys.append(self.bitmap_key(tag))
             data += ["delete", b""]

