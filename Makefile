@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help demo compare docs test check format proto page unit faults fuzz audit bench install pictures clean images rehearsal
+.PHONY: help demo compare docs test check format proto page unit faults fuzz audit bench soak install pictures clean images rehearsal
 
 help: ## List the targets.
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -55,6 +55,9 @@ fuzz: install ## Attack what reads foreign bytes: SECONDS for each target (60), 
 
 audit: install ## Ask PyPI and npm for known vulnerabilities of what we pin; 2 when one could not be asked.
 	@$(BIN)/python -m tools.audit
+
+soak: install ## A day of a gateway in MINUTES (20): viewers come and go, people edit, parts restart.
+	@$(BIN)/python bench/soak/gateway.py --minutes $(or $(MINUTES),20)
 
 bench: install ## Run the benches; results are written beside the scripts.
 	@for script in bench/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done

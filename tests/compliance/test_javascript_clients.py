@@ -16,26 +16,16 @@ import httpx
 import pytest
 from playwright.async_api import Page, async_playwright
 from weightslab_common.bus import Bus
-from weightslab_common.errors import InvalidArgument
-from weightslab_proto.weightslab.v1 import (
-    Curve,
-    GetCurvesRequest,
-    GetCurvesResponse,
-    QuerySamplesRequest,
-    QuerySamplesResponse,
-)
 
 from tests.compliance.bundle import build
+from tests.compliance.slow_ledger import PAGE_POINTS, PAGES, SlowLedger
 from tests.support.envoy import running_envoy
 from tests.support.studio import TOKEN
 from tests.unit.gateway.conftest import Gateway, running_gateway
-from tests.unit.gateway.peers import LOSS, LedgerPeer, points
 from tools import chromium
 from tools.build_page import node_folder
 
 MAX_MESSAGE_BYTES = 1024**2
-PAGE_POINTS = 1000
-PAGES = 6
 # How many cases each client passes: `KNOWN` in `js/src/suite.ts` says what some cannot do.
 CLIENTS = {
     "connect binary": 12,
@@ -44,27 +34,6 @@ CLIENTS = {
     "google binary": 10,
     "google text": 12,
 }
-
-
-class SlowLedger(LedgerPeer):
-    """Gives its curve in pages with a pause before each; fails after two pages if told to."""
-
-    def __init__(self, bus: Bus, experiment: str, *, broken: bool) -> None:
-        super().__init__(bus, experiment, point_count=PAGE_POINTS * PAGES)
-        self._broken = broken
-
-    async def _get_curves(self, request: GetCurvesRequest) -> GetCurvesResponse:
-        first = request.first_ordinal
-        await asyncio.sleep(0.12)
-        if self._broken and first >= 2 * PAGE_POINTS:
-            raise InvalidArgument("mitten drin: 日本")
-        steps, values = points(first, min(first + PAGE_POINTS, self.point_count))
-        return GetCurvesResponse(curves=[Curve(key=LOSS, point_count=self.point_count, steps=steps, values=values)])
-
-    async def _query(self, request: QuerySamplesRequest) -> QuerySamplesResponse:
-        if request.filter == "slow":
-            await asyncio.sleep(3)
-        return await super()._query(request)
 
 
 class _Files(http.server.SimpleHTTPRequestHandler):

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+
+
+def _task_count() -> int:
+    try:
+        return len(asyncio.all_tasks())
+    except RuntimeError:
+        return 0
 
 
 class Metrics:
@@ -26,6 +35,9 @@ class Metrics:
             registry=self.registry,
         )
         self.calls_running = Gauge("wl_gateway_calls_running", "Calls that run now.", registry=self.registry)
+        self.tasks = Gauge("wl_gateway_tasks", "Tasks of the event loop.", registry=self.registry)
+        # Read where the loop runs: the metrics are asked for over HTTP.
+        self.tasks.set_function(_task_count)
         self.connections = Gauge("wl_gateway_connections", "Connections at the public ports.", registry=self.registry)
         self.connections_refused = Counter(
             "wl_gateway_connections_refused",
