@@ -36,14 +36,14 @@ class Process:
     def __init__(self, command: list[str], *, log: Path, environment: Mapping[str, str] | None = None) -> None:
         self.command = command
         self.log = log
-        self._environment = {**os.environ, **(environment or {})}
+        self.environment = {**os.environ, **(environment or {})}
         self._process: subprocess.Popen[bytes] | None = None
         # A file that may not grow is an error to this process, and no signal that ends it.
         self.ignores_file_limit = False
 
     def change_environment(self, changes: Mapping[str, str]) -> None:
         """Let the next start have other variables."""
-        self._environment |= changes
+        self.environment |= changes
 
     def start(self) -> None:
         with self.log.open("ab") as output:
@@ -51,7 +51,7 @@ class Process:
                 self.command,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env=self._environment,
+                env=self.environment,
                 start_new_session=True,
                 # Python ignores SIGXFSZ, and a child does as its parent unless its signals are restored.
                 restore_signals=not self.ignores_file_limit,

@@ -14,7 +14,8 @@ BACKLOG = 512
 KEEPALIVE_SECS = 30
 KEEPALIVE_INTERVAL_SECS = 10
 KEEPALIVE_PROBES = 3
-UNACKNOWLEDGED_MS = 30_000
+# Longer than WL_SEND_TIMEOUT_SECS: a client that is there and does not read is told why it is dropped.
+UNACKNOWLEDGED_MS = 60_000
 
 
 class PortBusy(FailedPrecondition):

@@ -290,6 +290,49 @@ async def test_a_viewer_that_leaves_leaves_nothing_behind(gateway: Gateway, ledg
         left = _other_tasks(known)
 
 
+async def test_when_nothing_changes_a_message_says_that_the_connection_lives(
+    gateway: Gateway, bus: Bus, experiment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("weightslab_gateway.watch.HEARTBEAT_SECS", 0.3)
+    # Nobody speaks for an experiment that a ledger only holds.
+    ledger = LedgerPeer(bus, experiment)
+    await ledger.start()
+    async with watching(gateway, WatchRequest(experiment=experiment)) as viewer:
+        await viewer.read()
+        beat = await viewer.read()
+        while beat.experiment is not None:
+            beat = await viewer.read()
+    assert not (beat.curves or beat.edits)
+    assert beat.sent_unix_ms
+
+
+async def test_several_tabs_of_all_kinds_get_everything_at_their_own_pace(gateway: Gateway, ledger: LedgerPeer) -> None:
+    async with contextlib.AsyncExitStack() as stack:
+        tabs = [
+            await stack.enter_async_context(
+                watching(gateway, WatchRequest(experiment=ledger.experiment, max_rate_hz=rate), transport)
+            )
+            for transport in ("grpc", BINARY, TEXT)
+            for rate in (1, 10)
+        ]
+        for tab in tabs:
+            await tab.read()
+        assert await gateway.metric("wl_gateway_viewers ") == len(tabs)
+        reading = [
+            asyncio.create_task(tab.until(lambda tab=tab: tab.point_count == 60 and len(tab.revisions) == 10))  # type: ignore[misc]
+            for tab in tabs
+        ]
+        for _ in range(10):
+            await ledger.grow(5)
+            await ledger.edit()
+            await asyncio.sleep(0.05)
+        async with asyncio.timeout(60):
+            await asyncio.gather(*reading)
+    for tab in tabs:
+        assert (tab.steps, tab.values) == points(0, 60)
+        assert tab.revisions == list(range(1, 11))
+
+
 async def test_the_end_of_the_gateway_is_told_to_every_viewer(
     nats_url: str, tmp_path: Path, bus: Bus, ledger: LedgerPeer, transport: str
 ) -> None:
