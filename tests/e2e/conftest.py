@@ -50,7 +50,7 @@ def open_page(browser: Browser, studio: Studio) -> Iterator[OpenPage]:
             errors.append(f"{message.type}: {message.text} ({message.location})")
 
     def open_page(*, tolerated: str = "") -> Page:
-        context = browser.new_context(viewport={"width": 1440, "height": 900})
+        context = browser.new_context(viewport={"width": 1440, "height": 900}, color_scheme="dark")
         context.set_default_timeout(ACTION_TIMEOUT_MS)
         contexts.append(context)
         page = context.new_page()
