@@ -79,3 +79,10 @@ clean: ## Remove what was built and installed; data in .weightslab stays.
 
 images: install ## Build the images of all services with buildah, look into them and run them. Needs root.
 	@$(BIN)/python tools/images.py $(ARGS)
+
+.PHONY: manifests
+manifests: install ## Make the Helm chart and the golden files from the Kubernetes manifests.
+	@$(BIN)/python tools/make_chart.py
+
+rehearsal: install ## Rehearse a rollout of a whole cluster on this machine, for some minutes.
+	@$(BIN)/python bench/rehearsal.py

@@ -16,7 +16,7 @@ from weightslab_common.embedded import nats_command, store_command
 from weightslab_gateway.metrics import Metrics
 from weightslab_ledger.metrics import Connections, Counts, LedgerCollector, Reading, registry_of
 
-from tests.support.deployment import COMPOSE, compose, environment_of, settings_of, stages, variables_of
+from tests.support.deployment import COMPOSE, DEPLOY, compose, environment_of, settings_of, stages, variables_of
 
 ENVIRONMENTS = (".env", ".env.staging", ".env.production")
 # Service -> the part whose settings it reads.
@@ -151,14 +151,17 @@ def test_setup_makes_secrets_once_and_keeps_those_that_are_given(tmp_path: Path)
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == values
 
 
-def test_the_servers_take_their_configurations(tmp_path: Path) -> None:
+@pytest.mark.parametrize("path", [COMPOSE / "nats.conf", DEPLOY / "k8s" / "base" / "nats.conf"], ids=str)
+def test_nats_takes_its_configuration(path: Path, tmp_path: Path) -> None:
     nats = nats_command(tmp_path / "embedded", port=4222)[0]
-    told = (COMPOSE / "nats.conf").read_text()
     mine = tmp_path / "nats.conf"
-    mine.write_text(told.replace("/var/lib/weightslab/nats", str(tmp_path / "nats")))
-    environment = {"WL_NATS_TOKEN": "word", "PATH": os.environ["PATH"]}
+    mine.write_text(path.read_text().replace("/var/lib/weightslab/nats", str(tmp_path / "nats")))
+    environment = {"WL_NATS_TOKEN": "word", "POD_NAME": "nats-0", "PATH": os.environ["PATH"]}
     checked = subprocess.run([nats, "-t", "-c", str(mine)], env=environment, capture_output=True, text=True)
     assert checked.returncode == 0, checked.stderr
+
+
+def test_the_store_is_as_durable_as_the_embedded_one(tmp_path: Path) -> None:
     embedded = Path(store_command(tmp_path / "store", port=6379)[1]).read_text().splitlines()
     shipped = (COMPOSE / "redis.conf").read_text().splitlines()
     for line in embedded:
