@@ -49,6 +49,8 @@ def main() -> int:
         return 1
     if any(_is_installed(other) for other in ENOUGH[extra]):
         return 0
+    # Taken now: what changes while it installs is not installed.
+    fingerprint = _fingerprint(extra)
     print(f"Setting up {ENVIRONMENT.name}/ (once; PyTorch is the large part) …", flush=True)
     if not (ENVIRONMENT / "bin" / "python").exists():
         venv.create(ENVIRONMENT, with_pip=True)
@@ -56,7 +58,7 @@ def main() -> int:
     _pip("install", "--quiet", "--require-hashes", "--no-deps", "-r", str(EMBEDDED))
     print("  2/2 WeightsLab and what it needs", flush=True)
     _pip("install", "--progress-bar", "on", "-c", str(CONSTRAINTS), "-e", f".[{extra}]")
-    _stamp(extra).write_text(_fingerprint(extra))
+    _stamp(extra).write_text(fingerprint)
     return 0
 
 
