@@ -12,7 +12,7 @@ from weightslab.console.grammar import LINE_MAX_BYTES
 
 # A reply lists up to some ten thousand samples.
 REPLY_MAX_BYTES = 64 * 1024 * 1024
-_CONNECT_SECS = 5.0
+_CONNECT_SECS = 10.0
 
 
 class Client:

@@ -14,7 +14,7 @@ from weightslab.console.server import serving
 from weightslab.console.settings import ConsoleSettings
 from weightslab.studio import runfile
 
-_CONNECT_SECS = 5.0
+_CONNECT_SECS = 10.0
 
 
 def bus_address(settings: ConsoleSettings) -> tuple[str, str | None]:

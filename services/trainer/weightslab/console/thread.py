@@ -13,6 +13,9 @@ from weightslab.console.conversation import Conversation
 from weightslab.console.server import serving
 from weightslab.console.settings import ConsoleSettings
 
+# Long, since a training run that starts may keep the machine busy.
+_START_SECS = 60.0
+
 
 async def serve_forever(
     *, experiment: str | None, nats_url: str, nats_token: str | None, host: str, port: int, ready: Future[int]
@@ -43,4 +46,4 @@ def start_console(
         experiment=experiment, nats_url=nats_url, nats_token=nats_token, host=host, port=taken, ready=ready
     )
     threading.Thread(target=asyncio.run, args=(serve,), name="weightslab-console", daemon=True).start()
-    return ready.result(timeout=10)
+    return ready.result(timeout=_START_SECS)
