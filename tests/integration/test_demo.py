@@ -110,6 +110,9 @@ def test_exports_hold_everything_in_every_format(demo: Started, tmp_path: Path) 
         assert told.returncode == 0, told.stderr
         tables[what] = parquet.read_table(file)
         assert told.stderr == f"{what} in {file}: {tables[what].num_rows:,}\n"
+    curve = [point for point in tables["curves"].to_pylist() if point["signal"] == "train/loss"]
+    steps = [point["step"] for point in curve]
+    assert steps == list(range(steps[0], steps[0] + len(steps))), "every step has its point, once and in order"
     names = tables["samples"].column_names
     assert tables["samples"].num_rows == 1797
     assert any(name.startswith("train/loss") for name in names)

@@ -19,7 +19,7 @@ from tests.support.studio import EXPERIMENT
 WEIGHTSLAB = str(Path(sys.executable).parent / "weightslab")
 LINK = re.compile(r"http://localhost:\d+/#login=(\S+)")
 # For services and then a first curve.
-_START_SECS = 150
+_START_SECS = 200
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "WL_EXPERIMENT": EXPERIMENT}
 
 

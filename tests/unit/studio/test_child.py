@@ -44,7 +44,7 @@ async def make() -> AsyncIterator[Make]:
 
 
 async def _until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110
             await asyncio.sleep(0.02)
 
@@ -72,7 +72,7 @@ async def test_a_killed_service_is_started_again_and_counted(make: Make) -> None
 async def test_a_service_that_never_gets_ready_is_given_up_with_its_last_words(make: Make) -> None:
     child = make("print('the disk is missing'); raise SystemExit(1)", probe=TcpProbe("127.0.0.1", free_port()))
     child.start()
-    reason = await asyncio.wait_for(child.keep(), 20)
+    reason = await asyncio.wait_for(child.keep(), 60)
     assert "svc (test) ended with status 1 before it was ready" in reason
     assert "the disk is missing" in reason
     assert child.restarts == child_module.FIRST_TRIES - 1
@@ -81,14 +81,14 @@ async def test_a_service_that_never_gets_ready_is_given_up_with_its_last_words(m
 async def test_a_wrong_setting_is_not_tried_again(make: Make) -> None:
     child = make("raise SystemExit(2)")
     child.start()
-    assert "ended with status 2" in await asyncio.wait_for(child.keep(), 20)
+    assert "ended with status 2" in await asyncio.wait_for(child.keep(), 60)
     assert child.restarts == 0
 
 
 async def test_a_finite_service_that_is_done_is_left_alone(make: Make) -> None:
     child = make("pass", finite=True)
     child.start()
-    assert await asyncio.wait_for(child.keep(), 20) == ""
+    assert await asyncio.wait_for(child.keep(), 60) == ""
     assert child.finished
     assert child.restarts == 0
 
@@ -96,7 +96,7 @@ async def test_a_finite_service_that_is_done_is_left_alone(make: Make) -> None:
 async def test_the_environment_is_passed_on(make: Make) -> None:
     child = make("import os; raise SystemExit(2 if os.environ['GIVEN'] == 'yes' else 1)")
     child.start()
-    assert "status 2" in await asyncio.wait_for(child.keep(), 20)
+    assert "status 2" in await asyncio.wait_for(child.keep(), 60)
 
 
 async def test_a_service_that_ignores_sigterm_is_killed(make: Make, tmp_path: Path) -> None:
@@ -171,7 +171,7 @@ async def test_a_service_whose_source_changes_is_started_again_and_no_other(make
     before = {name: _pid(child) for name, child in children.items()}
     try:
         count = 0
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             # The watch begins at some moment after it was started.
             while _pid(children["one"]) == before["one"]:
                 (tmp_path / "one" / "module.py").write_text(f"{count}")

@@ -30,7 +30,7 @@ def test_lines_of_a_pipe_arrive_in_order_as_json_when_it_is_no_terminal() -> Non
     output = Output(level="INFO", format="auto", stream=stream, file=None)
     kept = _pipe(output, b"one\n\ntwo\nthree without an end")
     wait_until(lambda: len(kept) == 3, what="three lines")
-    output.close()
+    output.close(60)
     assert [orjson.loads(line)["message"] for line in stream.getvalue().splitlines()] == [
         "one",
         "two",
@@ -42,7 +42,7 @@ def test_an_endless_line_is_cut() -> None:
     output = Output(level="ERROR", format="json", stream=None, file=None)
     kept = _pipe(output, b"x" * (5 * LINE_MAX_BYTES))
     wait_until(lambda: sum(len(record.message) for record in kept) >= 4 * LINE_MAX_BYTES, what="pieces")
-    output.close()
+    output.close(60)
     assert max(len(record.message) for record in kept) <= LINE_MAX_BYTES
 
 
@@ -66,7 +66,7 @@ def test_a_stopped_terminal_drops_and_counts_and_says_so_later() -> None:
     assert 90 <= output.dropped_records <= 100
     stream.go_on.set()
     wait_until(lambda: "log lines were dropped" in stream.getvalue(), what="the loss is told")
-    output.close()
+    output.close(60)
 
 
 def test_a_reader_that_has_gone_does_not_end_the_file(tmp_path: Path) -> None:
@@ -76,7 +76,7 @@ def test_a_reader_that_has_gone_does_not_end_the_file(tmp_path: Path) -> None:
     output = Output(level="INFO", format="json", stream=stream, file=tmp_path / "run" / "studio.log")
     output.say("INFO", "first")
     output.say("INFO", "second")
-    output.close()
+    output.close(60)
     with contextlib.suppress(BrokenPipeError):
         stream.close()
     lines = (tmp_path / "run" / "studio.log").read_text().splitlines()
@@ -88,5 +88,5 @@ def test_records_below_the_level_are_left_out() -> None:
     output = Output(level="WARNING", format="json", stream=stream, file=None)
     output.say("INFO", "quiet")
     output.say("ERROR", "loud")
-    output.close()
+    output.close(60)
     assert [orjson.loads(line)["message"] for line in stream.getvalue().splitlines()] == ["loud"]

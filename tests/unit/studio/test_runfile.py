@@ -71,7 +71,7 @@ def test_leftovers_are_ended_and_strangers_with_the_same_pid_are_not() -> None:
         assert sleeper.poll() is None
         ours = replace(ENTRY, services=[runfile.ServiceEntry("nats", sleeper.pid, created)])
         assert runfile.end_leftovers(ours) == ["nats"]
-        assert sleeper.wait(5) is not None
+        assert sleeper.wait(60) is not None
     finally:
         sleeper.kill()
         sleeper.wait()

@@ -20,7 +20,8 @@ from weightslab.studio.settings import StudioSettings
 
 log = logging.getLogger(__name__)
 
-READY_SECS = 60.0
+# A little more than the studio itself waits for its services.
+READY_SECS = 130.0
 STOP_SECS = 30.0
 _POLL_SECS = 0.05
 

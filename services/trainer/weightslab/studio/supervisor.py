@@ -18,7 +18,7 @@ from weightslab.studio.output import Output
 from weightslab.studio.plan import Plan
 from weightslab.studio.settings import StudioSettings
 
-READY_SECS = 60.0
+READY_SECS = 120.0
 _RUN_FILE_SECS = 0.5
 
 
