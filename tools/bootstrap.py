@@ -52,7 +52,8 @@ def main() -> int:
     # Taken now: what changes while it installs is not installed.
     fingerprint = _fingerprint(extra)
     print(f"Setting up {ENVIRONMENT.name}/ (once; PyTorch is the large part) …", flush=True)
-    if not (ENVIRONMENT / "bin" / "python").exists():
+    # pip comes last: without it, making the environment was interrupted.
+    if not (ENVIRONMENT / "bin" / "pip").exists():
         venv.create(ENVIRONMENT, with_pip=True)
     print("  1/2 message bus and store, checked against their hashes", flush=True)
     _pip("install", "--quiet", "--require-hashes", "--no-deps", "-r", str(EMBEDDED))
@@ -67,3 +68,5 @@ if __name__ == "__main__":
         sys.exit(main())
     except subprocess.CalledProcessError as error:
         sys.exit(f"installing failed (pip ended with status {error.returncode}); its messages are above")
+    except KeyboardInterrupt:
+        sys.exit("\ninterrupted; the same command goes on where this one was")

@@ -106,3 +106,5 @@ if __name__ == "__main__":
         sys.exit(main())
     except subprocess.CalledProcessError as error:
         sys.exit(f"{error.cmd[0]} ended with status {error.returncode}; its messages are above")
+    except KeyboardInterrupt:
+        sys.exit("\ninterrupted; the same command goes on where this one was")

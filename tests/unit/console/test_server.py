@@ -80,6 +80,15 @@ async def test_lines_are_answered_in_order_and_empty_ones_not_at_all(port: int) 
     assert [reply.get("commands", [{}])[0].get("name") for reply in replies] == ["pause", "resume", None]
 
 
+async def test_aliases_do_what_their_commands_do(port: int) -> None:
+    everything = await _exchange(port, b"help\n")
+    assert await _exchange(port, b"h\n") == await _exchange(port, b"?\n") == everything
+    assert await _exchange(port, b"quit\nhelp\n", end=True) == await _exchange(port, b"exit\n")
+    for line in (b"cls\n", b"clear\n"):
+        [reply] = await _exchange(port, line)
+        assert reply["message"] == "clear is a command of the client"
+
+
 @pytest.mark.parametrize(
     ("line", "said"),
     [
@@ -243,3 +252,17 @@ async def test_a_bus_that_nobody_has_used_is_told(tmp_path: Path, jetstream: boo
     finally:
         server.stop()
     assert said in reply["error"]
+
+
+async def test_only_this_machine_is_served_unless_told_otherwise(
+    port: int, link: BusLink, caplog: pytest.LogCaptureFixture
+) -> None:
+    # Another address of this machine: a server that listens on all of them is reached there, too.
+    with pytest.raises(ConnectionRefusedError):
+        await asyncio.open_connection("127.0.0.2", port)
+    assert "whoever reaches it" not in caplog.text
+    async with serving(lambda: Conversation(link, experiment="x"), host="0.0.0.0", port=0) as open_port:
+        assert "the console listens at 0.0.0.0: whoever reaches it can change the run" in caplog.text
+        _, writer = await asyncio.open_connection("127.0.0.2", open_port)
+        writer.close()
+        await writer.wait_closed()
