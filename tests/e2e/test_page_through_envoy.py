@@ -37,7 +37,7 @@ def envoy_port(studio: Studio, tmp_path: Path) -> Iterator[int]:
             studio.start_one("ui")
 
 
-def test_everything_on_the_page_works(open_page: OpenPage, envoy_port: int) -> None:
+def test_everything_on_the_page_works(envoy_port: int, open_page: OpenPage) -> None:
     page = open_page()
     called: set[str] = set()
     page.on("request", lambda request: called.add(request.url.split("/")[2]))
