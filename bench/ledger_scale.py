@@ -2,19 +2,20 @@
 
 Runs the ledger's parts in this process against a real store, and does the same by SQLite with an index per column:
 `python bench/ledger_scale.py [rows …]`. Beyond a million samples only registration, ingest and queries are measured.
-Results and a plot are written beside the script.
+Results and a plot are written beside the script; of sizes that are not measured anew the former results stay.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import os
 import platform
 import sqlite3
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Iterator
 from datetime import date
 from pathlib import Path
 
@@ -65,15 +66,8 @@ def milliseconds(work: Callable[[], object], rounds: int = 15) -> dict[str, floa
     return {"p50_ms": round(float(np.median(taken)), 3), "p99_ms": round(float(np.percentile(taken, 99)), 3)}
 
 
-async def seconds(work: Awaitable[object]) -> float:
-    began = time.perf_counter()
-    await work
-    return time.perf_counter() - began
-
-
-def registrations(row_count: int) -> list[bytes]:
+def registrations(row_count: int) -> Iterator[bytes]:
     """A split with a number and a text for each sample, in parts."""
-    parts = []
     for first in range(0, row_count, PART):
         count = min(PART, row_count - first)
         part = SplitRegistration(
@@ -88,8 +82,7 @@ def registrations(row_count: int) -> list[bytes]:
             ],
             complete=first + count == row_count,
         )
-        parts.append(bytes(part))
-    return parts
+        yield bytes(part)
 
 
 def value_messages(row_count: int, value_count: int) -> list[bytes]:
@@ -118,12 +111,37 @@ def value_messages(row_count: int, value_count: int) -> list[bytes]:
     return messages
 
 
+async def measure_registration(ingest: Ingest, row_count: int) -> dict[str, object]:
+    """Seconds, and the most memory that was in use meanwhile beyond what was in use before."""
+    before = forget_peak()
+    began = time.perf_counter()
+    for number, content in enumerate(registrations(row_count)):
+        await ingest.take([Message(subjects.SAMPLES, content, number + 1)])
+    took = time.perf_counter() - began
+    return {
+        "register, s": round(took, 2),
+        "memory of registration, peak bytes/sample": round((status_bytes("VmHWM") - before) / row_count),
+    }
+
+
+def forget_peak() -> int:
+    """Make Linux forget the most memory this process has used; return what it uses now."""
+    Path("/proc/self/clear_refs").write_text("5")
+    return status_bytes("VmRSS")
+
+
+def status_bytes(name: str) -> int:
+    """A size out of Linux's account of this process."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(name + ":"))
+
+
 async def measure_edits(store: Store, experiment: str, row_count: int) -> dict[str, object]:
-    """Discards of 1, 10,000 and 100,000 samples, each acknowledged by the store's disk."""
+    """Discards of 1 to a million samples, each acknowledged by the store's disk."""
     state, log = EditState(), EditStore(store, experiment)
     randomness = np.random.default_rng(5)
     found: dict[str, object] = {}
-    for count in (1, 10_000, 100_000):
+    for count in (1, 10_000, 100_000, 1_000_000):
         if count > row_count:
             continue
         taken = []
@@ -284,14 +302,15 @@ async def measure(row_count: int, store: Store, folder: Path) -> dict[str, objec
         history_bytes=1 << 30,
     )
     ingest.load()
-    parts = [Message(subjects.SAMPLES, part, n + 1) for n, part in enumerate(registrations(row_count))]
-    found: dict[str, object] = {"register, s": round(await seconds(ingest.take(parts)), 2)}
+    part_count = -(-row_count // PART)
+    found: dict[str, object] = {"machine": {"load": round(os.getloadavg()[0], 1), "date": str(date.today())}}
+    found.update(await measure_registration(ingest, row_count))
     value_count = min(max(2 * row_count, 2_000_000), 10_000_000)
     messages = value_messages(row_count, 2 * value_count if row_count <= FULL_ROWS else value_count)
     half = len(messages) // 2 if row_count <= FULL_ROWS else len(messages)
     began = time.perf_counter()
     for number, content in enumerate(messages[:half]):
-        await ingest.take([Message(subjects.VALUES, content, len(parts) + number + 1)])
+        await ingest.take([Message(subjects.VALUES, content, part_count + number + 1)])
     await ingest.save()
     took = time.perf_counter() - began
     found["ingest, values/s"] = round(ingest.counts.values / took)
@@ -299,7 +318,7 @@ async def measure(row_count: int, store: Store, folder: Path) -> dict[str, objec
     if row_count > FULL_ROWS:
         ingest.close()
         return found
-    found.update(await while_ingesting(ingest, messages[half:], len(parts) + half + 1))
+    found.update(await while_ingesting(ingest, messages[half:], part_count + half + 1))
     await ingest.save()
     found.update(measure_history(ingest, row_count))
     found.update(bytes_per_value(ingest, folder / experiment, row_count))
@@ -351,7 +370,9 @@ def measure_curve() -> dict[str, object]:
 
 async def measure_all(sizes: list[int], folder: Path, port: int) -> dict[str, object]:
     store = Store(f"redis://127.0.0.1:{port}")
-    results: dict[str, object] = {"curve": measure_curve()}
+    results: dict[str, object] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    if FULL_ROWS in sizes:
+        results["curve"] = measure_curve()
     for size in sizes:
         results[f"{size:,} samples"] = await measure(size, store, folder)
     await store.close()
