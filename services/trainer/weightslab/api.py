@@ -26,7 +26,7 @@ from weightslab.kinds import Kind, kind_of
 from weightslab.loader import WatchedLoader, is_iterable
 from weightslab.losses import Watched, WatchedLoss
 from weightslab.operations import ModelState
-from weightslab.records import TRAIN_MODE, Batch, Record
+from weightslab.records import TRAIN_MODE, Batch, Record, copied_event, hand_off
 from weightslab.run import Run, unique_name
 from weightslab.service import Service, experiment_name
 from weightslab.settings import TrainerSettings
@@ -182,8 +182,12 @@ def log_sample_signals(
     """Publish values of samples that the loop knows of, as `<split>/<name>`; `split` defaults to that of the batch."""
     run = _run()
     batch = _batch_of(run, uids, split)
-    columns = {name: _float_column(name, column, count=len(batch.positions)) for name, column in values.items()}
-    run.ring.add(Record(run.moment(), f"{batch.split.name}/", None, batch, columns, derive=None, ready=None))
+    columns = {name: _column(name, column, count=len(batch.positions)) for name, column in values.items()}
+    on_device = next(
+        (column for column in values.values() if isinstance(column, torch.Tensor) and column.is_cuda), None
+    )
+    ready = None if on_device is None else copied_event(on_device)
+    run.ring.add(Record(run.moment(), f"{batch.split.name}/", None, batch, columns, derive=None, ready=ready))
 
 
 def log_predictions(
@@ -410,12 +414,9 @@ def _kind_of(dataset: Any) -> Kind:
         return Kind()
 
 
-def _float_column(name: str, values: Sequence[float] | torch.Tensor, *, count: int) -> np.ndarray[Any, Any]:
-    column = (
-        values.detach().float().cpu().numpy().copy()
-        if isinstance(values, torch.Tensor)
-        else np.array(values, dtype=np.float32)
-    )
+def _column(name: str, values: Sequence[float] | torch.Tensor, *, count: int) -> Any:
+    """One number per sample, handed off. Raises InvalidArgument on another shape."""
+    column = hand_off(values) if isinstance(values, torch.Tensor) else np.array(values, dtype=np.float32)
     if column.shape != (count,):
-        raise InvalidArgument(f"{name} has the shape {column.shape}, {count} uids were given")
+        raise InvalidArgument(f"{name} has the shape {tuple(column.shape)}, {count} uids were given")
     return column

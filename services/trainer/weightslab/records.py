@@ -71,9 +71,10 @@ def hand_off(tensor: torch.Tensor) -> Any:
     Never waits for the device.
     """
     tensor = tensor.detach()
-    if tensor.is_cuda:
+    if not tensor.is_cpu:
         # A non-blocking copy to the CPU goes to pinned memory; the clone is for the next kernel, which may write.
-        return tensor.clone().to("cpu", non_blocking=True)
+        # Only of CUDA is it known when such a copy is complete.
+        return tensor.clone().to("cpu", non_blocking=tensor.is_cuda)
     if tensor.dtype is torch.bfloat16:
         return tensor.float().numpy()
     return tensor.numpy().copy()

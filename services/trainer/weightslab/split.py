@@ -77,7 +77,11 @@ class Split:
         """Positions of samples by uid. Raises InvalidArgument that names those that do not exist."""
         if self._position_of is None:
             self._position_of = {uid: position for position, uid in enumerate(self.catalog.uids)}
-        found = [self._position_of.get(str(uid)) for uid in uids]
+        try:
+            # As the loaders name them, by far the quickest.
+            return np.fromiter(map(self._position_of.__getitem__, uids), dtype=np.uint32, count=len(uids))  # type: ignore[arg-type]
+        except (KeyError, TypeError):
+            found = [self._position_of.get(str(uid)) for uid in uids]
         if None in found:
             unknown = [str(uid) for uid, position in zip(uids, found, strict=True) if position is None]
             raise InvalidArgument(f"split {self.name!r} has no sample {', '.join(map(repr, unknown[:10]))}")

@@ -168,7 +168,7 @@ ResultT = TypeVar("ResultT")
 
 
 async def eventually(
-    look: Callable[[], Awaitable[ResultT | None]], *, what: str, timeout_secs: float = 15.0
+    look: Callable[[], Awaitable[ResultT | None]], *, what: str, timeout_secs: float = 60.0
 ) -> ResultT:
     """What `look` returns once it is neither None nor false."""
     try:

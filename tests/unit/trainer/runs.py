@@ -122,7 +122,7 @@ class Background:
         self._thread.start()
 
     def join(self) -> None:
-        self._thread.join(20)
+        self._thread.join(60)
         assert not self._thread.is_alive(), "the loop has not ended"
         if self._error:
             raise self._error
