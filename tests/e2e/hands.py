@@ -5,6 +5,12 @@ from __future__ import annotations
 import re
 
 from playwright.sync_api import Locator, Page, expect
+from weightslab_proto.weightslab.v1 import CurveKey, ListSignalsRequest, Mode
+
+from tests.support.background import with_api
+from tests.support.main_job import LOSS, status
+from tests.support.processes import wait_until
+from tests.support.studio import EXPERIMENT, Api, Studio
 
 
 def train(page: Page) -> None:
@@ -24,6 +30,19 @@ def pause(page: Page) -> None:
     """Pause the training, and wait until the page says so."""
     page.get_by_test_id("header-pause").click()
     expect(page.get_by_test_id("state-pill")).to_have_attribute("data-state", "paused")
+
+
+def rest(studio: Studio, page: Page) -> None:
+    """Pause, and wait until the ledger has stored the last step: from then on nothing moves."""
+    pause(page)
+
+    async def stored(api: Api) -> bool:
+        now = await status(api)
+        curves = (await api.signals.list_signals(ListSignalsRequest(experiment=EXPERIMENT))).curves
+        key = CurveKey(branch=now.branch, signal=LOSS, mode=Mode.TRAIN)
+        return all(curve.last_step == now.step - 1 for curve in curves if curve.key == key)
+
+    wait_until(lambda: with_api(studio, stored), what="the ledger has the last step")
 
 
 def cell(page: Page, number: int) -> Locator:

@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Page, expect
 from weightslab_proto.weightslab.v1 import GetTrajectoriesRequest, Mode, SampleRef
 
-from tests.e2e.hands import cell, center_of, drag, pause, uid_of, uids_of
+from tests.e2e.hands import cell, center_of, drag, rest, uid_of, uids_of
 from tests.support.background import with_api
 from tests.support.main_job import query
 from tests.support.processes import wait_until
@@ -108,7 +108,7 @@ def test_a_sample_is_tagged_and_discarded_by_keys(studio: Studio, page: Page) ->
 
 
 def test_the_values_of_a_sample_over_time_are_those_of_the_server(studio: Studio, page: Page) -> None:
-    pause(page)
+    rest(studio, page)
     uid = uid_of(cell(page, 0))
     _open(page, 0)
     drawn = page.locator('[data-testid="trajectory"][data-signal="train/loss"]')

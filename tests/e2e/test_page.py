@@ -21,7 +21,7 @@ from weightslab_proto.weightslab.v1 import (
 )
 
 from tests.e2e.conftest import OpenPage
-from tests.e2e.hands import cell, filter_by, number_of, train, uid_of, uids_of
+from tests.e2e.hands import cell, filter_by, number_of, rest, train, uid_of, uids_of
 from tests.support.background import with_api
 from tests.support.main_job import query, status
 from tests.support.processes import wait_until
@@ -223,8 +223,7 @@ def test_the_modal_goes_through_samples_and_zooms(page: Page) -> None:
 
 
 def test_an_export_holds_every_point_with_its_branch(studio: Studio, page: Page, tmp_path: Path) -> None:
-    page.get_by_test_id("header-pause").click()
-    expect(page.get_by_test_id("state-pill")).to_have_attribute("data-state", "paused")
+    rest(studio, page)
     card = page.locator('[data-testid="plot-card"][data-signal="train/loss"]')
 
     stored = with_api(studio, _stored_points)

@@ -11,7 +11,7 @@ from playwright.sync_api import Locator, Page, expect
 from weightslab_common.columns import F64, unpack
 from weightslab_proto.weightslab.v1 import CurveKey, GetSliceCurvesRequest, GetStepSamplesRequest, Mode, Slice
 
-from tests.e2e.hands import cell, center_of, drag, number_of, pause, train
+from tests.e2e.hands import cell, center_of, drag, number_of, rest, train
 from tests.support.background import with_api
 from tests.support.main_job import status
 from tests.support.processes import wait_until
@@ -23,9 +23,9 @@ PNG = b"\x89PNG\r\n\x1a\n"
 
 
 @pytest.fixture
-def card(page: Page) -> Locator:
+def card(studio: Studio, page: Page) -> Locator:
     """The plot of the training loss, at rest."""
-    pause(page)
+    rest(studio, page)
     card = page.locator('[data-testid="plot-card"][data-signal="train/loss"]')
     wait_until(lambda: int(card.get_attribute("data-points") or 0) > 0, what="the curve is drawn")
     return card
@@ -243,9 +243,8 @@ def test_a_curve_is_broken_by_the_tags_of_its_samples(studio: Studio, card: Loca
         return {f"{float(unpack(curve.means, F64, name='means')[-1]):.1e}" for curve in curves}
 
     values = legend.filter(has_text=f"{tag} (1)").locator(".plot-legend-value")
-    expected = with_api(studio, of_the_tag)
     wait_until(
-        lambda: {f"{float(text):.1e}" for text in values.all_inner_texts()} == expected,
+        lambda: {f"{float(text):.1e}" for text in values.all_inner_texts()} == with_api(studio, of_the_tag),
         what="the last mean of each branch is shown",
     )
     page.keyboard.press("Escape")
