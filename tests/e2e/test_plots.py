@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Request, expect
 from weightslab_common.columns import F64, unpack
 from weightslab_proto.weightslab.v1 import CurveKey, GetSliceCurvesRequest, GetStepSamplesRequest, Mode, Slice
 
@@ -215,6 +216,19 @@ def test_all_plots_read_the_same_step(card: Locator) -> None:
     assert len(set(lines.all_inner_texts())) == 1
 
 
+def _count_in_flight(page: Page, call: str) -> list[int]:
+    """How many of a call are under way, told anew with each that begins or ends."""
+    counts = [0]
+
+    def note(change: int) -> Callable[[Request], None]:
+        return lambda request: counts.append(counts[-1] + change) if call in request.url else None
+
+    page.on("request", note(1))
+    page.on("requestfinished", note(-1))
+    page.on("requestfailed", note(-1))
+    return counts
+
+
 def test_a_curve_is_broken_by_the_tags_of_its_samples(studio: Studio, card: Locator) -> None:
     page = card.page
     tag = f"slice {uuid.uuid4().hex[:6]}"
@@ -222,6 +236,7 @@ def test_a_curve_is_broken_by_the_tags_of_its_samples(studio: Studio, card: Loca
     page.get_by_test_id("tag-new").fill(tag)
     page.get_by_test_id("tag-add").click()
     expect(page.locator(f'[data-testid="tag-chip"][data-tag="{tag}"]')).to_have_attribute("data-count", "1")
+    in_flight = _count_in_flight(page, "GetSliceCurves")
     _menu(card, "slices").click()
     dialog = page.get_by_test_id("slices")
     chip = dialog.locator(f'[data-testid="slice-tag"][data-tag="{tag}"]')
@@ -247,5 +262,7 @@ def test_a_curve_is_broken_by_the_tags_of_its_samples(studio: Studio, card: Loca
         lambda: {f"{float(text):.1e}" for text in values.all_inner_texts()} == with_api(studio, of_the_tag),
         what="the last mean of each branch is shown",
     )
+    # However quickly one chooses, and however long the ledger takes, it is asked for one thing at a time.
+    assert max(in_flight) == 1
     page.keyboard.press("Escape")
     expect(dialog).to_have_count(0)

@@ -5,10 +5,9 @@ import { DEFAULT_LOOK, flipped } from '../plots/settings';
 import type { CurveData, CurveKey } from '../plots/types';
 import { counters } from '../state/run';
 import { theme } from '../state/settings';
-import { broken, fetchSlices, type Slices } from '../state/slices';
+import { broken, followSlices, type Slices } from '../state/slices';
 import { Dialog } from './Dialog';
 
-const EVERY_MS = 3_000;
 const MOST_AT_FIRST = 6;
 const LOOK = { ...DEFAULT_LOOK, smoothing: 0, markers: false };
 const NONE: ReadonlyMap<string, readonly number[]> = new Map();
@@ -20,17 +19,7 @@ function Broken({ curve }: { readonly curve: CurveKey }) {
   const [slices, setSlices] = useState<Slices | null>(null);
   const [hidden, setHidden] = useState<readonly string[]>([]);
   const [hover, setHover] = useState<{ set: (step: number | null) => void } | null>(null);
-  useEffect(() => {
-    let live = true;
-    const load = () => fetchSlices(curve, tags).then((found) => live && setSlices(found));
-    void load();
-    // Members of a tag and the values of the run move.
-    const timer = setInterval(load, EVERY_MS);
-    return () => {
-      live = false;
-      clearInterval(timer);
-    };
-  }, [curve, tags]);
+  useEffect(() => followSlices(curve, tags, setSlices), [curve, tags]);
   const curves = (slices?.curves ?? []).map((one) => ({ ...one, hidden: hidden.includes(one.id) }));
   return (
     <Dialog
@@ -57,9 +46,9 @@ function Broken({ curve }: { readonly curve: CurveKey }) {
         ))}
         {counters.value?.tags.length === 0 && <p class="quiet">Tag samples to see their mean apart.</p>}
       </fieldset>
-      {slices?.error && (
-        <p class="field-error" role="status">
-          {slices.error}
+      {(!slices || slices.error) && (
+        <p class={slices ? 'field-error' : 'quiet'} role="status">
+          {slices?.error ?? 'Computing the means …'}
         </p>
       )}
       <div class="slice-plot">

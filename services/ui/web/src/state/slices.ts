@@ -16,16 +16,43 @@ export interface Slices {
   readonly error: string;
 }
 
+/** What is chosen quickly one after the other is asked for once. */
+const SETTLE_MS = 200;
+const EVERY_MS = 3_000;
+
+/**
+ * Tells the slices of a curve now and, as members of a tag and values of the run move, again and again, until the
+ * returned function is called. Never asks before the last answer: over a long run it takes the ledger a while.
+ */
+export function followSlices(
+  key: CurveKey,
+  tags: readonly string[],
+  onSlices: (slices: Slices) => void,
+): () => void {
+  const stop = new AbortController();
+  let timer = 0;
+  const load = async () => {
+    const slices = await fetchSlices(key, tags, stop.signal);
+    if (stop.signal.aborted) return;
+    onSlices(slices);
+    timer = window.setTimeout(load, EVERY_MS);
+  };
+  timer = window.setTimeout(load, SETTLE_MS);
+  return () => {
+    clearTimeout(timer);
+    stop.abort();
+  };
+}
+
 /** Mean over the samples of each tag, in every branch; the first slice is all samples. */
-export async function fetchSlices(key: CurveKey, tags: readonly string[]): Promise<Slices> {
+async function fetchSlices(key: CurveKey, tags: readonly string[], stopped: AbortSignal): Promise<Slices> {
   try {
     const { signal: name, mode } = toWire(key);
-    const reply = await api().signals.getSliceCurves({
-      experiment: experimentName.value,
-      signal: name,
-      mode,
-      slices: [{ tags: [] }, ...tags.map((tag) => ({ tags: [tag] }))],
-    });
+    const slices = [{ tags: [] }, ...tags.map((tag) => ({ tags: [tag] }))];
+    const reply = await api().signals.getSliceCurves(
+      { experiment: experimentName.value, signal: name, mode, slices },
+      { signal: stopped },
+    );
     const branches = new Map(status.value?.branches.map(({ branch, name }) => [branch, name || branch]));
     const several = new Set(reply.curves.map(({ branch }) => branch)).size > 1;
     const curves = reply.curves.map(({ slice, branch, steps, means, deviations }) => {
