@@ -17,12 +17,15 @@ from pathlib import Path
 
 import numpy as np
 import redis.asyncio as redis
+from grpclib import GRPCError
+from weightslab_proto.weightslab.v1 import ListEditsRequest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from tests.support.main_job import until
 from tests.support.rehearsal import Deployment
 from tests.support.rehearsal_load import Load, nothing_is_lost, trained
+from tests.support.studio import EXPERIMENT
 
 RESULT = Path(__file__).with_suffix(".json")
 BACK_SECS = 3.0
@@ -60,6 +63,31 @@ async def replace_all(deployment: Deployment, load: Load) -> dict[str, dict[str,
     return noticed
 
 
+async def fall_back_on_the_copy(deployment: Deployment, edits: int) -> None:
+    """The store is lost for good: ledgers are pointed at its copy, as the page on backups says; every edit holds."""
+    for name in deployment.ledgers:
+        await asyncio.to_thread(deployment.end, name)
+    await asyncio.to_thread(deployment.processes["redis"].kill)
+    password = deployment.secret("WL_REDIS_PASSWORD")
+    address = deployment.address("redis-replica")
+    client = redis.Redis(host=address, password=password)
+    await client.replicaof("NO", "ONE")
+    await client.aclose()
+    for name in deployment.ledgers:
+        deployment.start_with(name, WL_REDIS_URL=f"redis://:{password}@{address}:6379")
+        await asyncio.to_thread(deployment.wait, name)
+    async with deployment.api(deployment.gateways[0]) as api:
+
+        async def holds() -> bool:
+            try:
+                answer = await api.samples.list_edits(ListEditsRequest(experiment=EXPERIMENT, limit=1))
+                return answer.revision == edits
+            except GRPCError:
+                return False
+
+        await until(holds, what="the copy of the store has every edit", timeout_secs=90)
+
+
 async def rehearse(folder: Path) -> dict[str, object]:
     deployment = Deployment(folder, gateways=3, ledgers=2, nats=3, store_replica=True)
     try:
@@ -76,7 +104,7 @@ async def rehearse(folder: Path) -> dict[str, object]:
             return await revision_of(deployment, "redis-replica") == await revision_of(deployment, "redis")
 
         await until(copied, what="the copy of the store has every edit")
-        assert await revision_of(deployment, "redis-replica") == found["edits"]
+        await fall_back_on_the_copy(deployment, found["edits"])
     except BaseException:
         print(deployment.logs())
         raise
@@ -90,6 +118,7 @@ async def rehearse(folder: Path) -> dict[str, object]:
         "edits_lost": 0,
         "points": found["points"],
         "points_lost_or_doubled": 0,
+        "edits_held_by_the_copy_of_the_store": found["edits"],
         "retries_of_edits": sum(editor.retries for editor in load.editors),
         "viewer_back_after_a_gateway_secs": {"median": float(np.median(away)), "longest": max(away)},
         "viewer_back_target_secs": BACK_SECS,

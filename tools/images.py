@@ -204,7 +204,7 @@ def wait_until_healthy(container: Container, address: str, timeout_secs: float =
     """Ask as the container's own health check does, until it says yes."""
     end = time.monotonic() + timeout_secs
     command = container.command("python", "-m", "weightslab_common.healthcheck", address)
-    while subprocess.run(command, env=ENVIRONMENT, stderr=subprocess.DEVNULL).returncode != 0:
+    while subprocess.run(command, env=ENVIRONMENT, capture_output=True).returncode != 0:
         if time.monotonic() > end:
             sys.exit(f"{address} did not become healthy within {timeout_secs:g} s")
         time.sleep(0.5)

@@ -21,6 +21,9 @@ ReplyT = TypeVar("ReplyT", bound=betterproto.Message)
 BINARY = "application/grpc-web+proto"
 TEXT = "application/grpc-web-text+proto"
 _TRAILER_FLAG = 0x80
+# What a proxy says while nobody behind it answers.
+# https://github.com/grpc/grpc/blob/master/doc/http-grpc-status-mapping.md
+_UNAVAILABLE = (502, 503, 504)
 
 
 def frame(payload: bytes, *, flags: int = 0) -> bytes:
@@ -57,6 +60,8 @@ class GrpcWebClient:
         if self._content_type == TEXT:
             body = base64.b64encode(body)
         async with self._http.stream("POST", path, content=body, headers=self._headers) as response:
+            if response.status_code in _UNAVAILABLE:
+                raise GRPCError(Status.UNAVAILABLE, f"{path}: HTTP {response.status_code}")
             assert response.status_code == 200, f"{path}: HTTP {response.status_code}"
             trailers = {name: value for name, value in response.headers.items() if name.startswith("grpc-")}
             async for flags, payload in self._frames(response):

@@ -180,6 +180,13 @@ class Deployment:
         self.processes[name].start()
         await asyncio.to_thread(self.wait, name)
 
+    def start_with(self, name: str, **environment: str) -> None:
+        """Start a replica that was stopped, with more said to it than the compose file does."""
+        kind = re.sub(r"-(\d+|replica)$", "", name)
+        told = {"PATH": os.environ["PATH"], **self._environment(kind, name), **environment}
+        self.processes[name] = Process(_command(kind), log=self.folder / f"{name}.log", environment=told)
+        self.processes[name].start()
+
     def end(self, name: str) -> None:
         """Stop a replica in order."""
         process = self.processes[name]
