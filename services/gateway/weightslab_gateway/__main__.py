@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import logging
+import resource
 import sys
 from collections.abc import AsyncIterator
 
@@ -12,6 +14,11 @@ from weightslab_common.errors import FailedPrecondition
 
 from weightslab_gateway.service import Sockets, serve
 from weightslab_gateway.settings import GatewaySettings
+
+log = logging.getLogger(__name__)
+
+# For the bus, the listening sockets, files.
+OWN_DESCRIPTORS = 100
 
 
 def _flags() -> argparse.Namespace:
@@ -25,6 +32,17 @@ def _flags() -> argparse.Namespace:
     )
     parser.add_argument("--bind", metavar="ADDRESS", help="address to listen on (WL_BIND)")
     return parser.parse_args()
+
+
+def _allow_connections(max_connections: int) -> None:
+    """Let this process hold so many descriptors: many systems allow 1,024 unless a process asks for more."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = max_connections + OWN_DESCRIPTORS
+    if hard != resource.RLIM_INFINITY and hard < wanted:
+        log.warning("the system allows %d descriptors: with more connections clients have to wait", hard)
+        wanted = hard
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 @contextlib.asynccontextmanager
@@ -42,6 +60,7 @@ def main() -> int:
         sys.stderr.write(told.fault + "\n")
         return 2
     logs.configure("gateway", level=told.log_level, format=told.log_format)
+    _allow_connections(told.max_connections)
     try:
         traces.configure("gateway", url=told.traces_url)
         service.run(lambda: _running(told))

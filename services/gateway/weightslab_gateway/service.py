@@ -162,11 +162,12 @@ async def serve(settings: GatewaySettings, sockets: Sockets) -> AsyncIterator[No
         )
         await admin.start(sockets.admin)
         stack.push_async_callback(admin.close)
-        if sockets.grpc is not None:
-            await grpc.start(sockets.grpc, tls=certified.grpc)
-        stack.push_async_callback(grpc.close, grace_secs=GRACE_SECS)
         await web.start(sockets.web)
         stack.push_async_callback(web.close)
+        if sockets.grpc is not None:
+            await grpc.start(sockets.grpc, tls=certified.grpc)
+        # Before the web's: where they share a port, that one's end waits for every connection from Python 3.12 on.
+        stack.push_async_callback(grpc.close, grace_secs=GRACE_SECS)
         # First of all when it stops: every caller is told, then connections are closed.
         stack.push_async_callback(guard.stop, grace_secs=GRACE_SECS)
         log.info("gateway serves", extra=sockets.all_public)

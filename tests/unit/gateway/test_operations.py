@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 from grpclib.client import Channel
 from weightslab_common import __version__
@@ -85,6 +86,33 @@ def test_the_token_is_made_once_and_only_its_owner_reads_it(nats_url: str, tmp_p
         assert stat.S_IMODE(os.stat(tmp_path / "token").st_mode) == 0o600
     assert tokens[0] == tokens[1]
     assert tokens[0].strip() not in process.output()
+
+
+def test_more_connections_are_taken_than_a_shell_allows(nats_url: str, tmp_path: Path) -> None:
+    web_port = free_port()
+    ports = {"GRPC_BACKEND_PORT": "0", "ENVOY_PORT": str(web_port), "ENVOY_ADMIN_PORT": "0"}
+    given = {"WL_NATS_URL": nats_url, "WL_DATA_DIR": str(tmp_path), "WL_MAX_CONNECTIONS": "700", **ports}
+    command = ["sh", "-c", f"ulimit -Sn 128; exec {sys.executable} -m weightslab_gateway"]
+    process = Process(command, log=tmp_path / "gateway.log", environment=given)
+    process.start()
+    try:
+        wait_until(lambda: accepts(web_port), what="the gateway listens", timeout_secs=60)
+        assert psutil.Process(process.pid).rlimit(psutil.RLIMIT_NOFILE)[0] == 800
+    finally:
+        assert process.stop(timeout_secs=60) == 0
+
+
+async def test_with_the_flag_everything_is_at_one_port(nats_url: str, tmp_path: Path) -> None:
+    grpc_port, web_port = free_port(), free_port()
+    ports = {"GRPC_BACKEND_PORT": str(grpc_port), "ENVOY_PORT": str(web_port)}
+    process = _process(nats_url, tmp_path, "--single-port", **ports)
+    try:
+        wait_until(lambda: accepts(web_port), what="the gateway listens", timeout_secs=60)
+        async with Channel("127.0.0.1", web_port) as channel:
+            assert await HealthStub(channel).check(HealthCheckRequest(), timeout=30)
+        assert not accepts(grpc_port)
+    finally:
+        assert process.stop(timeout_secs=60) == 0
 
 
 async def test_ready_means_that_bus_and_ledger_answer(gateway: Gateway, ledger: LedgerPeer) -> None:
