@@ -47,7 +47,8 @@ faults: install ## Every fault on every process, random SIGKILLs, and long runs 
 	@$(BIN)/pip --disable-pip-version-check install --quiet -c requirements/constraints.txt -e '.[dev,faults]'
 	@$(BIN)/python -m tests.faults.matrix $(if $(SEED),--seed $(SEED))
 	@$(BIN)/python -m tests.faults.long_machine $(if $(SEED),--seed $(SEED))
-	@$(BIN)/python -m tests.faults.kills --kills $(or $(KILLS),500) $(if $(SEED),--seed $(SEED))
+	@$(BIN)/python -m tests.faults.kills --kills $(or $(KILLS),200) $(if $(SEED),--seed $(SEED))
+	@$(BIN)/python -m tests.faults.kill_points --kills $(or $(KILLS),2000) $(if $(SEED),--seed $(SEED))
 
 fuzz: install ## Attack what reads foreign bytes: SECONDS for each target (60), TARGETS="query bus" for some of them.
 	@$(BIN)/pip --disable-pip-version-check install --quiet -c requirements/constraints.txt -e '.[dev,fuzz]'

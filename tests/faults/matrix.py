@@ -47,6 +47,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, default=secrets.randbelow(2**32))
     parser.add_argument("--only", nargs="*", help="cells as fault:process")
+    parser.add_argument("--secs", type=float, default=float("inf"), help="begin no cell after so long")
     parser.add_argument("--json", type=Path, help="where to write what came of each cell")
     given = parser.parse_args()
     print(f"seed {given.seed}", flush=True)
@@ -57,8 +58,11 @@ def main() -> int:
     draw.shuffle(chosen)
     results = []
     with tempfile.TemporaryDirectory() as folder, faulty_studio(Path(folder), with_clocks=True) as studio:
+        end = time.monotonic() + given.secs
         for victim, fault in chosen:
             began = time.monotonic()
+            if began > end:
+                break
             report, wrong = _run(studio, victim, fault, draw.randrange(2**32))
             activity, secs = max(report.recovery_secs.items(), key=lambda item: item[1], default=("", 0.0))
             took = time.monotonic() - began

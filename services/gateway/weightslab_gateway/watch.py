@@ -71,12 +71,16 @@ async def watch(hub: Hub, request: WatchRequest) -> AsyncIterator[Encoded]:
             )
         shown = position if missed_from is None else dataclasses.replace(position, revision=hub.feed.revision)
         reply, position = hub.reply_since(shown)
+        edits_known = position.revision is not None
+        if not edits_known:
+            # No ledger has answered yet: the viewer still stands where it said, and is owed what came after.
+            position = dataclasses.replace(position, revision=shown.revision)
         yield reply
         pace.sent(time.monotonic())
         if missed_from is not None:
             async for edits in hub.edits_between(missed_from, shown.revision or 0):
                 yield Encoded.of(WatchResponse(edits=edits))
-        caught_up = position.revision is not None
+        caught_up = edits_known
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(HEARTBEAT_SECS):
                 await hub.wait_for_news(position)

@@ -345,3 +345,22 @@ async def test_the_end_of_the_gateway_is_told_to_every_viewer(
             await viewer.until(lambda: False)
     assert caught.value.status is Status.UNAVAILABLE
     assert "stopping" in (caught.value.message or "")
+
+
+async def test_a_viewer_that_comes_back_before_any_ledger_answers_is_told_every_edit_it_has_missed(
+    gateway: Gateway, trainer: TrainerPeer, bus: Bus, experiment: str
+) -> None:
+    ledger = LedgerPeer(bus, experiment)
+    for _ in range(5):
+        await ledger.edit(told=False)
+    # So that the gateway knows that there is such an experiment.
+    await trainer.say_status()
+    request = WatchRequest(experiment=experiment, revision=2, resumed=True)
+    async with watching(gateway, request) as viewer:
+        await viewer.read()
+        assert viewer.revisions == []
+        await ledger.start()
+        await viewer.until(lambda: len(viewer.revisions) >= 3)
+        await ledger.edit()
+        await viewer.until(lambda: len(viewer.revisions) >= 4)
+    assert viewer.revisions == [3, 4, 5, 6]
