@@ -111,6 +111,17 @@ def test_counters_under_a_filter_are_of_the_dataset(page: Page) -> None:
     expect(page.get_by_test_id("count-active")).to_have_attribute("data-value", "1797")
 
 
+def test_chips_put_terms_into_the_filter_and_take_them_out(page: Page) -> None:
+    chip, matched = page.get_by_test_id("quick-filter"), page.get_by_test_id("count-matched")
+    filter_by(page, "target >= 0")
+    chip.filter(has_text="val").click()
+    expect(page.get_by_test_id("query-input")).to_have_value('target >= 0 and split == "val"')
+    expect(matched).to_have_attribute("data-value", "360")
+    chip.filter(has_text="val").click()
+    expect(page.get_by_test_id("query-input")).to_have_value("target >= 0")
+    expect(matched).to_have_attribute("data-value", "1797")
+
+
 def test_a_query_is_completed_while_it_is_typed(studio: Studio, page: Page) -> None:
     box, offered = page.get_by_test_id("query-input"), page.get_by_test_id("query-completions")
     box.press_sequentially("targ")
@@ -267,7 +278,12 @@ def test_a_lost_gateway_is_told_and_nothing_is_missing_after(studio: Studio, ope
     train(page)
     card = page.locator('[data-testid="plot-card"][data-signal="train/loss"]')
     studio.processes["gateway"].kill()
-    expect(page.get_by_test_id("banner")).to_be_visible()
+    banner = page.get_by_test_id("banner")
+    expect(banner).to_have_attribute("data-missing", "gateway")
+    expect(banner).to_contain_text(re.compile(rf"Check that it runs at {studio.web_url}\. Trying again in \d+ s"))
+    expect(page.get_by_test_id("connection")).to_contain_text("Offline")
+    page.get_by_test_id("banner-retry").click()
+    expect(banner).to_be_visible()
     studio.start_one("gateway")
     expect(page.get_by_test_id("banner")).to_have_count(0)
     page.get_by_test_id("header-pause").click()

@@ -1,4 +1,4 @@
-import { useEffect, useState } from 'preact/hooks';
+import { useEffect, useRef, useState } from 'preact/hooks';
 import { availability } from '../state/run';
 import { config } from '../state/session';
 import { linkState, retryNow } from '../state/studio';
@@ -26,7 +26,8 @@ function Lost({ why, untilMs }: { readonly why: string; readonly untilMs: number
     <div class="banner bad" role="alert" data-testid="banner" data-missing="gateway">
       <strong>Connection to the gateway lost.</strong>
       <span>
-        {why} Check that it runs at {config.value?.serverUrl ?? 'its address'}. Trying again in {seconds} s.
+        {why} Check that it runs at {config.value?.serverUrl ?? 'its address'}.{' '}
+        {seconds > 0 ? `Trying again in ${seconds} s.` : 'Trying again …'}
       </span>
       <button type="button" class="button small" data-testid="banner-retry" onClick={retryNow}>
         Try now
@@ -38,7 +39,10 @@ function Lost({ why, untilMs }: { readonly why: string; readonly untilMs: number
 /** Which part is missing and what to check; nothing while all is well. */
 export function Banner() {
   const link = linkState.value;
-  if (link.kind === 'waiting') return <Lost why={link.reason} untilMs={link.untilMs} />;
+  // Stays while it is tried again, or it would blink.
+  const lost = useRef<{ readonly reason: string; readonly untilMs: number } | null>(null);
+  if (link.kind !== 'connecting') lost.current = link.kind === 'waiting' ? link : null;
+  if (lost.current) return <Lost why={lost.current.reason} untilMs={lost.current.untilMs} />;
   const { missing = [], message = '' } = availability.value ?? {};
   const [first] = missing;
   if (!first) return null;
