@@ -46,6 +46,9 @@ def test_a_second_studio_in_the_same_folder_is_told_of_the_first(demo: Started) 
 
 def test_the_demo_shows_a_first_curve(demo: Started) -> None:
     assert "no curve has come yet" not in demo.process.output()
+    records = [json.loads(line) for line in demo.process.output().splitlines() if line.startswith("{")]
+    [told] = [record for record in records if str(demo.console_port) in record["message"]]
+    assert (told["service"], told["level"]) == ("trainer", "INFO")
     assert "train/loss,main,train," in demo.command("export", "curves").stdout
     status = demo.command("console", "--json", "-c", "status")
     assert json.loads(status.stdout)["samples"]["total"] == 1797

@@ -23,4 +23,4 @@ def command(**flags: Any) -> None:
     """
     from weightslab.command.studio import run_in_foreground
 
-    run_in_foreground(trainer=[sys.executable, "-m", "weightslab.demo.digits"], **flags)
+    run_in_foreground(trainer=[sys.executable, "-m", "weightslab.demo"], **flags)
