@@ -139,6 +139,9 @@ class Viewer:
             if delta.first_ordinal > held.count:
                 self.faults.append(f"point {delta.first_ordinal} of {delta.key.branch} after {held.count}")
             held.steps += unpack(delta.steps, I64).tolist()[max(0, held.count - delta.first_ordinal) :]
+            if held.count < delta.point_count:
+                # Told of, but left out, to be fetched: a page asks for them, and goes on behind them.
+                self.curves[delta.key.branch] = Held(first=delta.point_count)
 
 
 def _key(branch: str) -> CurveKey:
