@@ -47,7 +47,7 @@ def configure(service: str, *, url: str | None) -> None:
     resource = Resource.create({"service.name": f"weightslab-{service}", "service.version": __version__})
     _Traces.provider = TracerProvider(resource=resource, shutdown_on_exit=False)
     # Its queue is bounded and its thread sends: nothing here waits for the collector.
-    _Traces.provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=url, timeout=2)))
+    _Traces.provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=url, timeout=5)))
     _Traces.tracer = _Traces.provider.get_tracer("weightslab", __version__)
 
 

@@ -75,10 +75,7 @@ async def test_an_edit_that_was_begun_is_answered_and_viewers_are_told_before(
         await asyncio.wait_for(stopping, timeout=60)
 
 
-async def test_a_call_that_takes_longer_than_the_grace_is_told(
-    nats_url: str, tmp_path: Path, slow: SlowLedger, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(service, "GRACE_SECS", 0.1)
+async def test_a_call_that_takes_longer_than_the_grace_is_told(nats_url: str, tmp_path: Path, slow: SlowLedger) -> None:
     async with running_gateway(nats_url, tmp_path) as gateway:
         api = gateway.api()
         editing = asyncio.create_task(
