@@ -60,6 +60,9 @@ def _revive(studio: FaultyStudio, victim: str) -> None:
 
 def _free_and_revive(studio: FaultyStudio, victim: str) -> None:
     studio.free_disk(victim)
+    if victim == "nats":
+        # It keeps the error of a write, and stores nothing more until it is started again.
+        _restart(studio, victim)
     studio.revive()
 
 
