@@ -7,7 +7,7 @@ import logging
 import signal
 import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, overload
 
@@ -25,6 +25,7 @@ from weightslab.hyperparameter_file import HyperparameterFile
 from weightslab.kinds import Kind, kind_of
 from weightslab.loader import WatchedLoader, is_iterable
 from weightslab.losses import Watched, WatchedLoss
+from weightslab.norms import LayerNorms
 from weightslab.operations import ModelState
 from weightslab.records import TRAIN_MODE, Batch, Record, copied_event, hand_off
 from weightslab.run import Run, unique_name
@@ -60,11 +61,18 @@ def _run() -> Run:
     return _Present.run
 
 
-def watch_model(model: ModelT, name: str = "model") -> ModelT:
-    """Watch a model: it is described, saved and audited. Returns it."""
+def watch_model(model: ModelT, name: str = "model", *, norms: Collection[str] = (), norms_every: int = 1) -> ModelT:
+    """Watch a model: it is described, saved and audited. Returns it.
+
+    `norms`, any of `gradient`, `weight` and `activation`, publishes that norm of each layer with parameters, as
+    `gradient_norm/<layer>` and so on, every `norms_every` steps; they are measured when the watched optimizer steps.
+    Raises InvalidArgument for a norm that does not exist.
+    """
     run = _run()
     if all(known is not model for known in run.models.values()):
         known_as = unique_name(name, run.models)
+        if norms:
+            run.norms.append(LayerNorms(run, model, name=known_as, kinds=norms, every=norms_every))
         run.models[known_as] = model
         run.model_states[known_as] = ModelState(model)
         run.changed()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -23,7 +24,7 @@ from weightslab_proto.weightslab.bus.v1 import (
 from weightslab_proto.weightslab.v1 import Mode
 
 from weightslab.derivation import Columns
-from weightslab.records import Record, landed
+from weightslab.records import CurvesRecord, Moment, Record, landed
 from weightslab.split import Catalog, Split
 
 log = logging.getLogger(__name__)
@@ -55,15 +56,15 @@ class Fold:
         self._curves: dict[tuple[str, int], dict[str, _Curve]] = {}
         self._values: dict[tuple[str, int, str, frozenset[str]], _Values] = {}
 
-    def add(self, record: Record) -> None:
+    def add(self, record: Record | CurvesRecord) -> None:
+        if isinstance(record, CurvesRecord):
+            self._add_norms(record)
+            return
         columns = _columns(record)
         own = columns.get(record.signal.rpartition("/")[2])
         if record.result is not None:
-            key = (record.moment.branch, record.moment.mode)
-            curve = self._curves.setdefault(key, {}).setdefault(record.signal, _Curve())
-            curve.steps.append(record.moment.step)
-            curve.values.append(float(np.asarray(landed(record.result)).reshape(-1)[0]))
-            curve.deviations.append(_deviation(own))
+            value = float(np.asarray(landed(record.result)).reshape(-1)[0])
+            self._add_point(record.moment, record.signal, value=value, deviation=_deviation(own))
         if columns and record.batch:
             self._add_values(record, columns)
 
@@ -97,6 +98,19 @@ class Fold:
                         SampleValueColumn(signal=name, values=pack(array[part], F32)) for name, array in columns.items()
                     ],
                 )
+
+    def _add_norms(self, record: CurvesRecord) -> None:
+        squares: dict[str, float] = {}
+        for signal, norm in zip(record.signals, landed(record.columns["norms"]).tolist(), strict=True):
+            squares[signal] = squares.get(signal, 0.0) + norm * norm
+        for signal, square in squares.items():
+            self._add_point(record.moment, signal, value=math.sqrt(square), deviation=float("nan"))
+
+    def _add_point(self, moment: Moment, signal: str, *, value: float, deviation: float) -> None:
+        curve = self._curves.setdefault((moment.branch, moment.mode), {}).setdefault(signal, _Curve())
+        curve.steps.append(moment.step)
+        curve.values.append(value)
+        curve.deviations.append(deviation)
 
     def _add_values(self, record: Record, columns: Columns) -> None:
         assert record.batch is not None

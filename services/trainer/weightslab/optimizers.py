@@ -20,6 +20,8 @@ def watch(optimizer: torch.optim.Optimizer, *, run: Run, counts: bool) -> None:
 
     @functools.wraps(own_step)
     def step(self: torch.optim.Optimizer, *args: Any, **kwargs: Any) -> Any:
+        if counts:
+            run.before_step()
         if run.mode == AUDIT_MODE:
             closure = args[0] if args else kwargs.get("closure")
             # Schedulers warn when they are stepped before the optimizer was.

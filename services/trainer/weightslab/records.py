@@ -51,6 +51,20 @@ class Record(NamedTuple):
     ready: Any
 
 
+class CurvesRecord(NamedTuple):
+    """Points of several curves at one moment. `columns` holds `norms`, one per entry of `signals`.
+
+    Entries of the same signal are parts of one norm.
+    """
+
+    moment: Moment
+    signals: tuple[str, ...]
+    columns: dict[str, Any]
+    # A CUDA event after which the copies are complete.
+    ready: Any
+    batch: Batch | None = None
+
+
 class Handed(Protocol):
     """What a ring holds: arrays as they were handed off, and of which batch."""
 

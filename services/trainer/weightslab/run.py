@@ -20,9 +20,10 @@ from weightslab.gate import Gate
 from weightslab.hyperparameter_file import HyperparameterFile
 from weightslab.hyperparameters import Hyperparameters
 from weightslab.loader import WatchedLoader
+from weightslab.norms import LayerNorms
 from weightslab.operations.state import ModelState
 from weightslab.predictions import PREDICTION_RING_BYTES, PredictionRecord
-from weightslab.records import TRAIN_MODE, Batch, Moment, Record, Ring
+from weightslab.records import TRAIN_MODE, Batch, CurvesRecord, Moment, Record, Ring
 from weightslab.split import Split
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class Run:
         self.run_id = secrets.token_hex(8)
         self.on_change: Callable[[], None] = lambda: None
         self.gate = Gate(on_change=self.changed)
-        self.ring: Ring[Record] = Ring()
+        self.ring: Ring[Record | CurvesRecord] = Ring()
         self.predictions: Ring[PredictionRecord] = Ring(capacity_bytes=PREDICTION_RING_BYTES)
         self.edit_lock = threading.Lock()
         self.hyperparameters = Hyperparameters()
@@ -44,6 +45,8 @@ class Run:
         self.models: dict[str, torch.nn.Module] = {}
         # Beside each model that can be operated on, by its name.
         self.model_states: dict[str, ModelState] = {}
+        # Of the models whose layers are measured.
+        self.norms: list[LayerNorms] = []
         self.optimizers: dict[str, torch.optim.Optimizer] = {}
         self.splits: dict[str, Split] = {}
         self.loaders: list[WatchedLoader] = []
@@ -90,6 +93,11 @@ class Run:
         finally:
             self.message = ""
             self.changed()
+
+    def before_step(self) -> None:
+        """The optimizer that counts is about to take a step, or in an audit would."""
+        for norms in self.norms:
+            norms.measure()
 
     def count_step(self) -> None:
         self.step += 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ class Script:
         monkeypatch: Any,
         step_secs: float = 0.002,
         workers: int = 0,
+        norms: Sequence[str] = (),
         **options: Any,
     ) -> None:
         monkeypatch.setenv("WL_NATS_URL", nats_url)
@@ -47,7 +49,7 @@ class Script:
             class_names=["a", "b", "c"],
         )
         self.val_loader = wl.watch_loader(DataLoader(Numbered(VAL_COUNT), batch_size=6), split="val")
-        wl.watch_model(self.model)
+        wl.watch_model(self.model, norms=norms)
         self.optimizer = wl.watch_optimizer(torch.optim.SGD(self.model.parameters(), lr=0.05))
         self.criterion = wl.watch_loss(nn.CrossEntropyLoss())
         wl.serve(serving_cli=False, experiment=experiment, **options)
