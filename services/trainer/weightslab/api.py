@@ -28,6 +28,7 @@ from weightslab.losses import Watched, WatchedLoss
 from weightslab.norms import LayerNorms
 from weightslab.operations import ModelState
 from weightslab.records import TRAIN_MODE, Batch, Record, copied_event, hand_off
+from weightslab.retention import Retention
 from weightslab.run import Run, unique_name
 from weightslab.service import Service, experiment_name
 from weightslab.settings import TrainerSettings
@@ -249,6 +250,7 @@ def serve(
     experiment: str | None = None,
     checkpoint_every: int = 0,
     keep_checkpoints: int = 20,
+    keep_checkpoint_every: int = 0,
     restore: bool = True,
     total_steps: int = 0,
     data_dir: str | Path | None = None,
@@ -257,13 +259,15 @@ def serve(
     """Make the run visible and obey commands, from now on.
 
     Attaches to the bus in `WL_NATS_URL`; with none set, starts the embedded studio unless `serving_grpc` is false.
-    `serving_cli` opens the console. `checkpoint_every` saves every so many steps (0: only when asked) and keeps the
-    last `keep_checkpoints` of each branch; with `restore` a script that is started again goes on at the newest one.
+    `serving_cli` opens the console. `checkpoint_every` saves every so many steps (0: only when asked). Of each branch
+    the last `keep_checkpoints` are kept, branch points, and for ever the first of every `keep_checkpoint_every` steps;
+    with `restore` a script that is started again goes on at the newest one.
     Other options are those of older scripts, and are left aside with a warning.
     Raises FailedPrecondition when the run is served already.
     """
     if _Present.service is not None:
         raise FailedPrecondition("this run is served already")
+    retention = Retention(keep_last=keep_checkpoints, keep_every=keep_checkpoint_every)
     if unused:
         log.warning("serve: %s has no meaning here and is left aside", ", ".join(sorted(unused)))
     given = None if data_dir is None else Path(data_dir)
@@ -293,7 +297,7 @@ def serve(
         experiment=name,
         settings=settings,
         checkpoint_every=checkpoint_every,
-        keep_checkpoints=keep_checkpoints,
+        retention=retention,
         restore=restore,
         studio=studio,
         nats_url=nats_url,

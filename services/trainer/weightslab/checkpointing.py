@@ -11,8 +11,9 @@ from weightslab_common.errors import FailedPrecondition, WeightsLabError
 
 from weightslab import snapshots, tree, tuning
 from weightslab.branches import BranchTree
-from weightslab.checkpoints import CheckpointInfo, CheckpointStore, superfluous
+from weightslab.checkpoints import CheckpointInfo, CheckpointStore
 from weightslab.records import AUDIT_MODE
+from weightslab.retention import Retention
 from weightslab.run import Run
 from weightslab.snapshots import Companions
 
@@ -22,16 +23,23 @@ _WAITING_LIMIT_BYTES = 256 * 1024 * 1024
 
 
 class Checkpointing:
-    """Saves every `every` steps (0: only when asked), keeps the last `keep_last` of each branch and branch points."""
+    """Saves every `every` steps (0: only when asked); keeps what `retention` says, and branch points for ever."""
 
     def __init__(
-        self, run: Run, *, store: CheckpointStore, branches: BranchTree, every: int, keep_last: int, restore: bool
+        self,
+        run: Run,
+        *,
+        store: CheckpointStore,
+        branches: BranchTree,
+        every: int,
+        retention: Retention,
+        restore: bool,
     ) -> None:
         self._run = run
         self.store = store
         self.branches = branches
         self._every = every
-        self._keep_last = keep_last
+        self._retention = retention
         self._restore_wanted = restore
         self._begun = False
         self._closed = False
@@ -41,6 +49,9 @@ class Checkpointing:
         # Copies that wait to be written.
         self._waiting_bytes = 0
         self._submitting = threading.Lock()
+        # Held while old checkpoints are removed, so that none goes which is about to be loaded.
+        self._removing = threading.Lock()
+        self._asked_for: tuple[str, int] | None = None
         self.loaded: CheckpointInfo | None = None
         self.last_step = -1
 
@@ -62,8 +73,23 @@ class Checkpointing:
             raise FailedPrecondition("nothing is saved in audit mode; go back to train mode first")
         if not self._run.models:
             raise FailedPrecondition("there is nothing to save: no model is watched")
+        if self.loaded is not None:
+            raise FailedPrecondition(
+                f"the run stands at the loaded checkpoint {self.loaded.branch}@{self.loaded.step}, which stays as it "
+                "was saved; resume, and the branch that begins can be saved"
+            )
         self._companions = snapshots.find_companions(self._run)
         return self._write()
+
+    def read(self, branch: str, step: int) -> tuple[CheckpointInfo, dict[str, Any]]:
+        """The newest checkpoint at or before a step, which then stays on disk; for `load`. From any thread.
+
+        Raises NotFound, FailedPrecondition.
+        """
+        with self._removing:
+            info = self.store.at_or_before(branch, step)
+            self._asked_for = (info.branch, info.step)
+        return info, self.store.read(info)
 
     def load(self, info: CheckpointInfo, state: dict[str, Any]) -> None:
         """Restore a state that was read. Raises FailedPrecondition, and changes nothing, when it does not fit."""
@@ -100,6 +126,7 @@ class Checkpointing:
     def _begin(self) -> None:
         """At the first batch, when everything is watched: go on where the last process of this experiment was saved."""
         self._begun = True
+        self.store.mend()
         try:
             self._choose_line()
         finally:
@@ -161,6 +188,7 @@ class Checkpointing:
         assert self._companions is not None
         state = {
             **snapshots.state_of(run, self._companions),
+            "types": snapshots.types_of(run, self._companions),
             "architectures": snapshots.architectures_of(run),
             "loaders": snapshots.positions_of(run),
             "hyperparameters": run.hyperparameters.applied(),
@@ -183,13 +211,19 @@ class Checkpointing:
             with self._submitting:
                 self._waiting_bytes -= size
         self.last_step = step
-        pinned = {(record.parent_branch, record.parent_step) for record in self.branches.all()}
-        if self.loaded is not None:
-            pinned.add((self.loaded.branch, self.loaded.step))
-        for old in superfluous(self.store.all(), keep_last=self._keep_last, pinned=pinned):
-            self.store.remove(old)
+        self._remove_superfluous()
         self._run.changed()
         return info
+
+    def _remove_superfluous(self) -> None:
+        with self._removing:
+            pinned = {(record.parent_branch, record.parent_step) for record in self.branches.all()}
+            if self.loaded is not None:
+                pinned.add((self.loaded.branch, self.loaded.step))
+            if self._asked_for is not None:
+                pinned.add(self._asked_for)
+            for old in self._retention.superfluous(self.store.all(), pinned=pinned):
+                self.store.remove(old)
 
 
 def _log_failure(written: Future[CheckpointInfo]) -> None:

@@ -26,6 +26,9 @@ _FORMAT = 1
 _TENSORS = "tensors.safetensors"
 _STATE = "state.json"
 _MANIFEST = "manifest.json"
+# Before the name of a folder that is being written, and of one that is being replaced.
+_PARTIAL = ".partial-"
+_REPLACED = ".replaced-"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -48,7 +51,7 @@ class CheckpointStore:
         """Save a state whose tensors are on the CPU; an earlier one of the same branch and step is replaced."""
         value, tensors = tree.encode(state)
         place = self._place(branch, step)
-        partial = place.with_name(f".partial-{place.name}-{os.getpid()}")
+        partial = place.with_name(_PARTIAL + place.name)
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         try:
@@ -71,31 +74,32 @@ class CheckpointStore:
             }
             write_synced(partial / _MANIFEST, orjson.dumps(manifest))
             sync_folder(partial)
-            shutil.rmtree(place, ignore_errors=True)
-            os.replace(partial, place)
-            sync_folder(place.parent)
+            _replace(place, partial)
         except BaseException:
             shutil.rmtree(partial, ignore_errors=True)
             raise
         return info
 
+    def mend(self) -> None:
+        """Take away what a killed process left half done. Only for the process that writes."""
+        for left in self._folder.glob(f"*/{_PARTIAL}*"):
+            shutil.rmtree(left, ignore_errors=True)
+        for replaced in self._folder.glob(f"*/{_REPLACED}*"):
+            place = replaced.with_name(replaced.name.removeprefix(_REPLACED))
+            if place.exists():
+                shutil.rmtree(replaced, ignore_errors=True)
+            else:
+                os.replace(replaced, place)
+
     def all(self) -> list[CheckpointInfo]:
-        """By creation. What has no readable manifest, or one that names another place, is no checkpoint."""
+        """By creation. What has no readable manifest, or that of another place, is no checkpoint."""
         found: list[CheckpointInfo] = []
         for manifest in self._folder.glob(f"*/*/{_MANIFEST}"):
-            if manifest.parent.name.startswith("."):
-                continue
             try:
-                entry = orjson.loads(manifest.read_bytes())
-                info = CheckpointInfo(
-                    created_unix_ms=int(entry["created_unix_ms"]),
-                    branch=str(entry["branch"]),
-                    step=int(entry["step"]),
-                    size_bytes=int(entry["size_bytes"]),
-                )
+                info = _info(orjson.loads(manifest.read_bytes()))
             except (OSError, ValueError, KeyError, TypeError):
                 continue
-            # Retention deletes the place of what is found here: a foreign manifest must not lead it elsewhere.
+            # A folder that was copied here from elsewhere, or is half written, is never listed, read or removed.
             if self._place(info.branch, info.step) == manifest.parent:
                 found.append(info)
         return sorted(found)
@@ -115,6 +119,8 @@ class CheckpointStore:
         damaged = place / _MANIFEST
         try:
             manifest = orjson.loads((place / _MANIFEST).read_bytes())
+            if (manifest["branch"], manifest["step"]) != (info.branch, info.step):
+                raise FailedPrecondition(f"{damaged} is of another checkpoint: it is not loaded")
             if manifest["format"] != _FORMAT:
                 raise FailedPrecondition(f"{place} has format {manifest['format']}, this version reads {_FORMAT}")
             contents = {}
@@ -137,14 +143,21 @@ class CheckpointStore:
         return self._folder / branch / f"{step:012d}"
 
 
-def superfluous(saved: list[CheckpointInfo], *, keep_last: int, pinned: set[tuple[str, int]]) -> list[CheckpointInfo]:
-    """What retention may remove: all but the newest `keep_last` of each branch, and pins."""
-    by_branch: dict[str, list[CheckpointInfo]] = {}
-    for info in sorted(saved, key=lambda info: info.step):
-        by_branch.setdefault(info.branch, []).append(info)
-    return [
-        info
-        for infos in by_branch.values()
-        for info in infos[: max(0, len(infos) - keep_last)]
-        if (info.branch, info.step) not in pinned
-    ]
+def _info(manifest: Any) -> CheckpointInfo:
+    return CheckpointInfo(
+        created_unix_ms=int(manifest["created_unix_ms"]),
+        branch=str(manifest["branch"]),
+        step=int(manifest["step"]),
+        size_bytes=int(manifest["size_bytes"]),
+    )
+
+
+def _replace(place: Path, partial: Path) -> None:
+    """Put `partial` in `place`; at no moment is there neither the old content nor the new on disk."""
+    replaced = place.with_name(_REPLACED + place.name)
+    shutil.rmtree(replaced, ignore_errors=True)
+    if place.exists():
+        os.replace(place, replaced)
+    os.replace(partial, place)
+    sync_folder(place.parent)
+    shutil.rmtree(replaced, ignore_errors=True)

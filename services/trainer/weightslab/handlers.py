@@ -145,9 +145,7 @@ class Handlers:
         return ListCheckpointsResponse(checkpoints=[_message(info) for info in found])
 
     async def load_checkpoint(self, request: LoadCheckpointRequest) -> LoadCheckpointResponse:
-        store = self.checkpoints.store
-        info = await asyncio.to_thread(store.at_or_before, request.branch, request.step)
-        state = await asyncio.to_thread(store.read, info)
+        info, state = await asyncio.to_thread(self.checkpoints.read, request.branch, request.step)
         await self._at_gate(lambda: self.checkpoints.load(info, state))
         await self._within(self._run.gate.pause(), "the checkpoint is loaded; the pause stays asked for")
         return LoadCheckpointResponse(checkpoint=_message(info))

@@ -21,6 +21,7 @@ from weightslab.handlers import Handlers
 from weightslab.media import MediaWorker
 from weightslab.prediction_store import PredictionStore
 from weightslab.publisher import Publisher
+from weightslab.retention import Retention
 from weightslab.run import Run
 from weightslab.settings import TrainerSettings
 
@@ -43,7 +44,7 @@ class Service:
         experiment: str,
         settings: TrainerSettings,
         checkpoint_every: int,
-        keep_checkpoints: int,
+        retention: Retention,
         restore: bool,
         studio: StudioHandle | None,
         nats_url: str,
@@ -59,7 +60,7 @@ class Service:
             store=CheckpointStore(folder / "checkpoints"),
             branches=self.branches,
             every=checkpoint_every,
-            keep_last=keep_checkpoints,
+            retention=retention,
             restore=restore,
         )
         self._studio = studio

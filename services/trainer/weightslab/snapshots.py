@@ -60,6 +60,15 @@ def state_of(run: Run, companions: Companions) -> dict[str, Any]:
     }
 
 
+def types_of(run: Run, companions: Companions) -> dict[str, Any]:
+    """Whose state it is: one optimizer's state in another would end the training at its next step."""
+    return {
+        "optimizers": {name: type(optimizer).__qualname__ for name, optimizer in run.optimizers.items()},
+        "schedulers": [type(scheduler).__qualname__ for scheduler in companions.schedulers],
+        "scalers": [type(scaler).__qualname__ for scaler in companions.scalers],
+    }
+
+
 def architectures_of(run: Run) -> dict[str, Any]:
     """How the models came to their shapes: what a checkpoint keeps beside their tensors."""
     return {name: state.saved() for name, state in run.model_states.items()}
@@ -86,6 +95,9 @@ def restore_gradients(run: Run, gradients: dict[str, dict[str, torch.Tensor | No
 def check_fits(run: Run, state: dict[str, Any], companions: Companions) -> None:
     """Raise FailedPrecondition that says why, unless `state` can be restored into the run."""
     live = state_of(run, companions)
+    missing = sorted((live.keys() | {"loaders", "hyperparameters"}) - state.keys())
+    if missing:
+        raise FailedPrecondition(f"the checkpoint has no {', '.join(missing)}: it is of another program")
     for kind in ("models", "optimizers"):
         if live[kind].keys() != state[kind].keys():
             raise FailedPrecondition(
@@ -94,6 +106,7 @@ def check_fits(run: Run, state: dict[str, Any], companions: Companions) -> None:
     for kind in ("schedulers", "scalers"):
         if len(live[kind]) != len(state[kind]):
             raise FailedPrecondition(f"the checkpoint has {len(state[kind])} {kind}, this run has {len(live[kind])}")
+    _check_types(live=types_of(run, companions), saved=state.get("types", {}))
     for name, tensors in live["models"].items():
         known = run.model_states.get(name)
         if known is None or not known.accepts(state.get("architectures", {}).get(name)):
@@ -150,6 +163,12 @@ def copied(run: Run, companions: Companions) -> dict[str, Any]:
 def _load_all(live: Sequence[Any], saved: Sequence[dict[str, Any]]) -> None:
     for target, state in zip(live, saved, strict=True):
         target.load_state_dict(tree.cloned(state))
+
+
+def _check_types(*, live: dict[str, Any], saved: dict[str, Any]) -> None:
+    for kind, types in saved.items():
+        if live.get(kind) != types:
+            raise FailedPrecondition(f"the checkpoint was saved with the {kind} {types}, this run has {live.get(kind)}")
 
 
 def _check_tensors(model: str, *, live: dict[str, torch.Tensor], saved: dict[str, Any]) -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import nn
+from torch.optim import lr_scheduler as schedules
 from torch.utils.data import DataLoader, WeightedRandomSampler
 from weightslab import tuning
 from weightslab.branches import BranchTree
@@ -16,6 +20,7 @@ from weightslab.checkpointing import Checkpointing
 from weightslab.checkpoints import CheckpointInfo, CheckpointStore
 from weightslab.gate import GateState
 from weightslab.records import AUDIT_MODE
+from weightslab.retention import Retention
 from weightslab.run import Run
 from weightslab_common.errors import FailedPrecondition
 
@@ -23,15 +28,30 @@ from tests.support.processes import wait_until
 from tests.unit.trainer.runs import Background, Numbered, Training, same
 
 
-def _served(folder: Path, *, every: int = 0, seed: int = 0, restore: bool = True, keep: int = 100) -> Training:
+def _served(
+    folder: Path,
+    *,
+    every: int = 0,
+    seed: int = 0,
+    restore: bool = True,
+    keep: int = 100,
+    keep_every: int = 0,
+    optimizer: type[torch.optim.Optimizer] | None = None,
+    schedule: str | None = None,
+) -> Training:
     """A training whose checkpoints are on, as `serve` turns them on."""
     training = Training(Run(), seed=seed)
+    if optimizer is not None:
+        training.optimizer = optimizer(training.model.parameters(), lr=0.01)  # type: ignore[call-arg]
+        training.scheduler = schedules.StepLR(training.optimizer, step_size=5)
+    if schedule is not None:
+        _scheduled(training, schedule)
     training.checkpoints = Checkpointing(  # type: ignore[attr-defined]
         training.run,
         store=CheckpointStore(folder),
         branches=BranchTree(folder),
         every=every,
-        keep_last=keep,
+        retention=Retention(keep_last=keep, keep_every=keep_every),
         restore=restore,
     )
     training.run.before_batch = training.checkpoints.before_batch  # type: ignore[attr-defined]
@@ -94,7 +114,7 @@ def test_with_a_sampler_and_adam_and_discards_the_rest_of_the_epoch_is_the_same(
             store=CheckpointStore(folder),
             branches=BranchTree(folder),
             every=0,
-            keep_last=3,
+            retention=Retention(keep_last=3),
             restore=True,
         )
         training.run.before_batch = checkpoints.before_batch
@@ -223,7 +243,12 @@ def test_a_checkpoint_of_another_model_is_refused_and_the_run_is_unchanged(folde
     weights = other.weights()
     checkpoints = _checkpoints(saved)
     refusing = Checkpointing(
-        other.run, store=checkpoints.store, branches=checkpoints.branches, every=0, keep_last=1, restore=False
+        other.run,
+        store=checkpoints.store,
+        branches=checkpoints.branches,
+        every=0,
+        retention=Retention(1),
+        restore=False,
     )
     info = checkpoints.store.at_or_before("main", 2)
     with pytest.raises(FailedPrecondition, match="model 'model' differs"):
@@ -309,3 +334,116 @@ def test_retention_keeps_the_last_of_each_branch_and_branch_points(folder: Path)
         ("b2", 6),
         ("b2", 7),
     ]
+
+
+def test_the_first_of_every_so_many_steps_is_kept_for_ever(folder: Path) -> None:
+    training = _served(folder, every=2, keep=2, keep_every=6).train(21)
+    wait_until(lambda: _checkpoints(training).last_step == 20, what="step 20 is saved")
+    _checkpoints(training).close()
+    assert [info.step for info in _checkpoints(training).store.all()] == [2, 6, 12, 18, 20]
+
+
+def test_a_checkpoint_that_is_about_to_be_loaded_is_not_removed(folder: Path) -> None:
+    training = _served(folder, keep=1).train(1)
+    checkpoints = _checkpoints(training)
+    checkpoints.save().result(10)
+    info, state = checkpoints.read("main", 5)
+    training.train_on(1)
+    checkpoints.save().result(10)
+    assert [info.step for info in checkpoints.store.all()] == [1, 2]
+    checkpoints.load(info, state)
+    with pytest.raises(FailedPrecondition, match="stands at the loaded checkpoint main@1, which stays as it was saved"):
+        checkpoints.save()
+
+
+def test_what_a_killed_process_left_half_done_is_mended(folder: Path) -> None:
+    training = _served(folder).train(3)
+    _checkpoints(training).save().result(10)
+    branch = folder / "main"
+    # Killed while the first checkpoint was replaced, and while a second was written.
+    os.replace(branch / f"{3:012d}", branch / f".replaced-{3:012d}")
+    (branch / f".partial-{7:012d}").mkdir()
+    assert _checkpoints(training).store.all() == []
+    restarted = _served(folder, seed=1).train(1)
+    assert restarted.run.step == 4
+    assert [path.name for path in branch.iterdir()] == [f"{3:012d}"]
+
+
+@pytest.mark.parametrize("name", ["main/000000000009", "other/000000000003"])
+def test_a_folder_that_was_copied_from_elsewhere_is_no_checkpoint(folder: Path, name: str) -> None:
+    training = _served(folder, keep=1).train(3)
+    checkpoints = _checkpoints(training)
+    checkpoints.save().result(10)
+    shutil.copytree(folder / "main" / f"{3:012d}", folder / name)
+    assert [(info.branch, info.step) for info in checkpoints.store.all()] == [("main", 3)]
+    training.train_on(1)
+    checkpoints.save().result(10)
+    assert (folder / name).exists()
+
+
+def test_a_manifest_that_names_a_place_outside_removes_nothing_there(folder: Path) -> None:
+    outside = folder.parent / "outside" / f"{1:012d}"
+    outside.mkdir(parents=True)
+    training = _served(folder, keep=1).train(3)
+    checkpoints = _checkpoints(training)
+    checkpoints.save().result(10)
+    foreign = folder / "foreign" / f"{1:012d}"
+    shutil.copytree(folder / "main" / f"{3:012d}", foreign)
+    manifest = json.loads((foreign / "manifest.json").read_text())
+    (foreign / "manifest.json").write_text(json.dumps({**manifest, "branch": "../outside", "step": 1}))
+    training.train_on(1)
+    checkpoints.save().result(10)
+    assert outside.exists()
+    assert [(info.branch, info.step) for info in checkpoints.store.all()] == [("main", 4)]
+
+
+def test_the_state_of_another_optimizer_is_refused_and_the_run_is_unchanged(folder: Path) -> None:
+    _checkpoints(_served(folder).train(2)).save().result(10)
+    other = _served(folder, restore=False, optimizer=torch.optim.Adam).train(1)
+    weights = other.weights()
+    with pytest.raises(FailedPrecondition, match=r"optimizers \{'optimizer': 'SGD'\}, this run has .*Adam"):
+        _load(other, "main", 2)
+    assert same(other.weights(), weights)
+    other.train_on(1)
+
+
+def test_a_checkpoint_without_a_training_state_is_refused(folder: Path) -> None:
+    training = _served(folder).train(1)
+    store = _checkpoints(training).store
+    store.write(branch="main", step=1, state={"models": {}})
+    with pytest.raises(FailedPrecondition, match="the checkpoint has no hyperparameters, loaders, optimizers"):
+        _load(training, "main", 1)
+
+
+SCHEDULERS: dict[str, Callable[[torch.optim.Optimizer], Any]] = {
+    "lambda": lambda optimizer: schedules.LambdaLR(optimizer, lambda step: 0.9**step),
+    "milestones": lambda optimizer: schedules.MultiStepLR(optimizer, [3, 7]),
+    "one cycle": lambda optimizer: schedules.OneCycleLR(optimizer, max_lr=0.1, total_steps=40),
+    "cyclic": lambda optimizer: schedules.CyclicLR(optimizer, base_lr=0.01, max_lr=0.1, step_size_up=3),
+    "restarts": lambda optimizer: schedules.CosineAnnealingWarmRestarts(optimizer, T_0=4),
+    "one after the other": lambda optimizer: schedules.SequentialLR(
+        optimizer,
+        [schedules.LinearLR(optimizer, total_iters=4), schedules.ExponentialLR(optimizer, 0.9)],
+        milestones=[4],
+    ),
+    "chained": lambda optimizer: schedules.ChainedScheduler(
+        [schedules.ConstantLR(optimizer, total_iters=4), schedules.ExponentialLR(optimizer, 0.9)]
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", SCHEDULERS)
+@pytest.mark.filterwarnings("ignore:The epoch parameter in `scheduler.step")
+def test_every_schedule_of_torch_goes_on_bit_identically(folder: Path, kind: str) -> None:
+    plain = _scheduled(Training(Run()), kind).watch().train(12)
+    stopped = _served(folder, schedule=kind).train(5)
+    _checkpoints(stopped).save().result(10)
+    _checkpoints(stopped).close()
+    restarted = _served(folder, seed=1, schedule=kind).train(7)
+    assert restarted.losses == plain.losses[5:]
+    assert same(restarted.weights(), plain.weights())
+
+
+def _scheduled(training: Training, kind: str) -> Training:
+    training.scheduler = SCHEDULERS[kind](training.optimizer)
+    return training

@@ -12,6 +12,7 @@ from weightslab.branches import BranchTree
 from weightslab.checkpointing import Checkpointing
 from weightslab.checkpoints import CheckpointStore
 from weightslab.operations import ModelState, Operation, Request, operate
+from weightslab.retention import Retention
 from weightslab.run import Run
 from weightslab_common.errors import FailedPrecondition, InvalidArgument
 from weightslab_proto.weightslab.v1 import (
@@ -45,7 +46,7 @@ class Saved:
             store=CheckpointStore(folder),
             branches=BranchTree(folder),
             every=0,
-            keep_last=100,
+            retention=Retention(keep_last=100),
             restore=restore,
         )
         run.before_batch = self.checkpoints.before_batch
