@@ -44,6 +44,7 @@ class EpochPlan:
         self._active = active
         self._consumed = 0
         self._returned: deque[tuple[int, ...]] = deque()
+        self._repeated: deque[list[int]] = deque()
         self.in_flight: deque[list[int]] = deque()
 
     @property
@@ -53,7 +54,10 @@ class EpochPlan:
 
     def draw(self) -> list[int] | None:
         """The next batch, now in flight; None when the epoch has no more."""
-        batch = self._draw_group() if self._batch_size is None else self._draw_samples(self._batch_size)
+        if self._repeated:
+            batch: list[int] | None = self._repeated.popleft()
+        else:
+            batch = self._draw_group() if self._batch_size is None else self._draw_samples(self._batch_size)
         if batch is not None:
             self.in_flight.append(batch)
         return batch
@@ -77,12 +81,13 @@ class EpochPlan:
             consumed=self._consumed, waiting=(*(tuple(batch) for batch in self.in_flight), *self._returned)
         )
 
-    def move_to(self, position: PlanPosition) -> None:
-        """Advance a fresh plan to `position`."""
+    def move_to(self, position: PlanPosition, *, repeated: Sequence[Sequence[int]] = ()) -> None:
+        """Advance a fresh plan to `position`, and draw the batches `repeated` before what comes next."""
         for _ in islice(self._source, position.consumed):
             pass
         self._consumed = position.consumed
         self._returned.extend(position.waiting)
+        self._repeated.extend(list(batch) for batch in repeated)
 
     def _take(self, count: int) -> list[Any]:
         """At most `count` items of the source."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import random
+import struct
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -50,3 +51,28 @@ def preserved(generators: Sequence[torch.Generator] = ()) -> Iterator[None]:
         yield
     finally:
         restore(before, generators)
+
+
+# Python's 624 words and position, whether and what it has left of a pair of normal numbers; the same of NumPy.
+_PYTHON_WORDS, _NUMPY_WORDS = 625, 624
+_REST = struct.Struct("<dii?d")
+
+
+def packed() -> bytes:
+    """Python's, NumPy's and torch's CPU streams in about 10 KB: what a loader worker tells with each batch."""
+    version, words, gauss = random.getstate()
+    state: Any = np.random.get_state(legacy=True)
+    _, keys, position, has_gauss, cached = state
+    rest = _REST.pack(float("nan") if gauss is None else gauss, version, position, bool(has_gauss), cached)
+    python = np.array(words, dtype="<u4").tobytes()
+    numpy: bytes = keys.astype("<u4").tobytes()
+    return rest + python + numpy + torch.get_rng_state().numpy().tobytes()
+
+
+def unpack(state: bytes) -> None:
+    """Set these streams to what `packed` gave."""
+    gauss, version, position, has_gauss, cached = _REST.unpack_from(state)
+    words = np.frombuffer(state, dtype="<u4", offset=_REST.size, count=_PYTHON_WORDS + _NUMPY_WORDS)
+    random.setstate((version, tuple(words[:_PYTHON_WORDS].tolist()), None if gauss != gauss else gauss))
+    np.random.set_state(("MT19937", words[_PYTHON_WORDS:].astype(np.uint32), position, int(has_gauss), cached))
+    torch.set_rng_state(torch.frombuffer(bytearray(state[_REST.size + words.nbytes :]), dtype=torch.uint8))

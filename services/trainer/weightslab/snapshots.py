@@ -12,8 +12,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from weightslab_common.errors import FailedPrecondition
 
 from weightslab import rng, tree
-from weightslab.batches import PlanPosition
-from weightslab.loader import LoaderPosition
+from weightslab.loader_pass import position_from
 from weightslab.run import Run
 
 
@@ -140,18 +139,8 @@ def restore_positions(run: Run, positions: dict[str, Any]) -> None:
     """Move the loaders that are still watched to where they stood."""
     for loader in run.loaders:
         saved = positions.get(loader.name)
-        if saved is None:
-            continue
-        plan = saved["plan"]
-        loader.move_to(
-            LoaderPosition(
-                epoch=saved["epoch"],
-                active=saved["active"],
-                plan=plan and PlanPosition(plan["consumed"], tuple(tuple(group) for group in plan["waiting"])),
-                started=saved["started"],
-                batch_size=saved["batch_size"],
-            )
-        )
+        if saved is not None:
+            loader.move_to(position_from(saved))
 
 
 def copied(run: Run, companions: Companions) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from typing import Any
 
 import torch
@@ -80,7 +80,7 @@ class Training:
         self.criterion = losses.WatchedLoss(self.criterion, run=run, name="loss", per_sample=None)
         return self
 
-    def steps(self) -> Iterator[int]:
+    def steps(self) -> Generator[int, None, None]:
         """Train, one step per item, for ever."""
         done = 0
         while True:
@@ -107,6 +107,11 @@ class Training:
     def train_on(self, count: int) -> None:
         for _ in range(count):
             next(self.unfinished)
+
+    def end(self) -> None:
+        """End the loop, and with it the workers of its loader: left to a garbage collection they end slowly."""
+        self.unfinished.close()
+        self.loader.close()
 
     def weights(self) -> dict[str, torch.Tensor]:
         return {name: tensor.clone() for name, tensor in self.model.state_dict().items()}

@@ -65,7 +65,7 @@ class Script:
         """Keep the loop inside a step, away from its gate; returns when it is there."""
         self._inside.clear()
         self._holding.clear()
-        assert self._inside.wait(20), "the loop has not come to its next step"
+        assert self._inside.wait(60), "the loop has not come to its next step"
 
     def release(self) -> None:
         self._holding.set()
@@ -93,7 +93,7 @@ class Script:
             for features, targets in self.train_loader:
                 if not self._holding.is_set():
                     self._inside.set()
-                    self._holding.wait(20)
+                    self._holding.wait(60)
                 self.optimizer.zero_grad()
                 self.criterion(self.model(features), targets).backward()
                 self.optimizer.step()

@@ -110,6 +110,31 @@ def test_a_loop_that_draws_only_as_many_batches_as_there_are_passes_an_epoch_eac
 
 
 @pytest.mark.parametrize("workers", [0, 2])
+def test_two_iterators_at_the_same_time_are_two_epochs(workers: int) -> None:
+    loader = watched(Run(), _loader(shuffle=True, num_workers=workers))
+    pairs = [(indices(first), indices(second)) for first, second in zip(loader, loader, strict=True)]
+    for drawn in zip(*pairs, strict=True):
+        assert sorted(flat(list(drawn))) == list(range(COUNT))
+
+
+def test_an_iterator_that_somebody_forgot_disturbs_nobody() -> None:
+    run = Run()
+    loader = watched(run, _loader(shuffle=True))
+    forgotten = iter(loader)
+    first = indices(next(forgotten))
+    drawn = []
+    for number, batch in enumerate(loader):
+        drawn.append(indices(batch))
+        if number == 2:
+            del forgotten
+        assert run.batch is not None
+        assert run.batch.positions.tolist() == indices(batch)
+    assert sorted(flat(drawn)) == list(range(COUNT))
+    assert len(first) == 4
+    assert run.batch is None or run.batch.positions.tolist() == first
+
+
+@pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("kind", ["shuffled", "drop last", "batch sampler", "collate"])
 def test_from_a_discard_on_no_batch_has_the_sample_and_every_other_comes_once(kind: str, workers: int) -> None:
     run = Run()
@@ -161,6 +186,43 @@ def test_the_length_counts_active_samples() -> None:
     loader = watched(run, _loader(shuffle=True))
     run.splits["train"].discard(range(10), discarded=True)
     assert len(loader) == len(epoch(loader)) == 4
+
+
+def test_a_sampler_that_draws_with_replacement_draws_no_discarded_sample_and_has_its_expected_length() -> None:
+    run = Run()
+    sampler = WeightedRandomSampler(range(1, COUNT + 1), 400)
+    loader = watched(run, _loader(sampler=sampler, num_workers=2))
+    split = run.splits["train"]
+    drawn: list[int] = []
+    for number, batch in enumerate(loader):
+        if number >= 5:
+            drawn += indices(batch)
+        if number == 4:
+            # The ten heaviest: most of what is drawn.
+            with run.edit_lock:
+                split.discard(range(13, COUNT), discarded=True)
+    assert set(drawn) <= set(range(13))
+    assert len(loader) == round(400 * 13 / COUNT / 4)
+
+
+@pytest.mark.filterwarnings("ignore:This DataLoader will create 4 worker processes")
+@pytest.mark.parametrize("options", [{"num_workers": 4}, {"num_workers": 2, "persistent_workers": True}])
+def test_many_and_persistent_workers_obey_in_every_epoch(options: dict[str, Any]) -> None:
+    run = Run()
+    loader = watched(run, _loader(shuffle=True, **options))
+    split = run.splits["train"]
+    for gone in (5, 9, 14):
+        for number, batch in enumerate(loader):
+            if number == 0:
+                with run.edit_lock:
+                    split.discard([gone, gone + 1], discarded=True)
+                seen = Counter(indices(batch))
+                continue
+            assert not {gone, gone + 1} & set(indices(batch))
+            seen.update(indices(batch))
+        assert all(count == 1 for count in seen.values())
+        assert set(seen) >= set(range(COUNT)) - set(split.discarded.nonzero()[0].tolist())
+    loader.close()
 
 
 @pytest.mark.parametrize("workers", [0, 2])

@@ -72,7 +72,7 @@ def test_a_stream_that_trains_waits_when_all_are_discarded() -> None:
     loader.split.discard(range(COUNT), discarded=True)
     seen: list[int] = []
     loop = Background(lambda: seen.extend(_seen(loader)))
-    run = loader._run
+    run = loader.run
     wait_until(lambda: run.message.startswith("no active samples"), what="the loop says that it waits")
     loader.split.discard([3], discarded=False)
     run.gate.poke()
