@@ -122,7 +122,9 @@ async def test_a_served_run_publishes_them_as_curves(script: Callable[..., Scrip
     for signal in ("gradient_norm/0", "activation_norm/2"):
         points = await peer.points(signal)
         assert [step for _, _, step, _ in points[:4]] == [0, 1, 2, 3]
-        assert all(value > 0 for *_, value in points)
+        # All of a batch may be beyond what a ReLU lets through.
+        assert all(value >= 0 for *_, value in points)
+        assert any(value > 0 for *_, value in points)
 
 
 def test_an_operation_on_a_measured_model_leaves_no_value_of_its_own_and_measuring_goes_on() -> None:
