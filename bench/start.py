@@ -48,7 +48,7 @@ class Start(NamedTuple):
 def _cpu_secs(pid: int) -> float:
     """What a process and all it has started have used of the processors, those that have ended included."""
     family = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
-    return sum(sum(process.cpu_times()) for process in family if process.is_running())
+    return sum(sum(process.cpu_times()[:4]) for process in family if process.is_running())
 
 
 def start(folder: Path, ports: list[int]) -> Start:
