@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 import torch
-import yaml
 from torch.utils.data import DataLoader
 from weightslab_common.errors import FailedPrecondition, InvalidArgument
 from weightslab_proto.weightslab.v1 import EditOperation
 
 from weightslab import api, sample_edits
+from weightslab.hyperparameter_file import parsed
 from weightslab.identified import SteppedLoader, identified_loader, texts_of
 from weightslab.loader import is_iterable
 from weightslab.losses import Watched
@@ -241,7 +241,7 @@ def _watch_hyperparameters(given: Any, options: dict[str, Any]) -> Any:
     defaults = options.pop("defaults", None) or {}
     if isinstance(given, str | Path):
         path = Path(given)
-        given = (yaml.safe_load(path.read_text()) if path.exists() else None) or {}
+        given = (parsed(path.read_text()) if path.exists() else None) or {}
     if isinstance(given, dict):
         for key, value in defaults.items():
             given.setdefault(key, value)

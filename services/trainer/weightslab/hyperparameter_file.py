@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -59,7 +60,7 @@ def read(path: Path) -> dict[str, Any]:
     try:
         if path.stat().st_size > _MAX_BYTES:
             raise InvalidArgument(f"{path} is larger than {_MAX_BYTES} bytes")
-        found = yaml.safe_load(path.read_text())
+        found = parsed(path.read_text())
     except OSError as error:
         raise NotFound(f"{path} cannot be read: {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -67,6 +68,20 @@ def read(path: Path) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise InvalidArgument(f"{path} holds no mapping of names to values")
     return found
+
+
+class _Loader(yaml.SafeLoader):
+    """Plain YAML in which `1e-3` is a number, as in YAML 1.2; YAML 1.1 takes it for text."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)[eE][-+]?[0-9]+$"), list("-+.0123456789")
+)
+
+
+def parsed(text: str) -> Any:
+    """The value of a YAML text. Raises yaml.YAMLError, also for tags that would make Python objects."""
+    return yaml.load(text, _Loader)  # noqa: S506 - a safe loader
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> list[tuple[str, object]]:

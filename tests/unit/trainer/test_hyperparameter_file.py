@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import weightslab as wl
-from weightslab.hyperparameter_file import HyperparameterFile
+from weightslab.hyperparameter_file import HyperparameterFile, read
 from weightslab.hyperparameters import Hyperparameters
 from weightslab_common.errors import InvalidArgument, NotFound
 
@@ -106,3 +106,10 @@ async def test_an_edited_file_changes_the_learning_rate_of_the_running_loop(
     assert running.optimizer.param_groups[0]["lr"] == 0.0125
     path.write_text("training:\n  lr: 0.025\n")
     await peer.status_when(lambda status: not status.message, what="the fault is gone")
+
+
+@pytest.mark.parametrize("written", ["1e-3", "1E-3", "1.0e-3", "+1e-3", ".1e-2", "10e-4"])
+def test_a_number_with_an_exponent_is_a_number(tmp_path: Path, written: str) -> None:
+    path = tmp_path / "options.yaml"
+    path.write_text(f"lr: {written}\nname: e3\nversion: 1e-3-beta\n")
+    assert read(path) == {"lr": 0.001, "name": "e3", "version": "1e-3-beta"}
