@@ -111,6 +111,11 @@ def value_messages(row_count: int, value_count: int) -> list[bytes]:
     return messages
 
 
+def machine() -> dict[str, object]:
+    """How busy this machine is, and when."""
+    return {"load": round(os.getloadavg()[0], 1), "date": str(date.today())}
+
+
 async def measure_registration(ingest: Ingest, row_count: int) -> dict[str, object]:
     """Seconds, and the most memory that was in use meanwhile beyond what was in use before."""
     before = forget_peak()
@@ -303,7 +308,7 @@ async def measure(row_count: int, store: Store, folder: Path) -> dict[str, objec
     )
     ingest.load()
     part_count = -(-row_count // PART)
-    found: dict[str, object] = {"machine": {"load": round(os.getloadavg()[0], 1), "date": str(date.today())}}
+    found: dict[str, object] = {"machine": machine()}
     found.update(await measure_registration(ingest, row_count))
     value_count = min(max(2 * row_count, 2_000_000), 10_000_000)
     messages = value_messages(row_count, 2 * value_count if row_count <= FULL_ROWS else value_count)
@@ -372,7 +377,7 @@ async def measure_all(sizes: list[int], folder: Path, port: int) -> dict[str, ob
     store = Store(f"redis://127.0.0.1:{port}")
     results: dict[str, object] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     if FULL_ROWS in sizes:
-        results["curve"] = measure_curve()
+        results["curve"] = {"machine": machine(), **measure_curve()}
     for size in sizes:
         results[f"{size:,} samples"] = await measure(size, store, folder)
     await store.close()
@@ -389,7 +394,7 @@ def main(sizes: list[int]) -> None:
             results = asyncio.run(measure_all(sizes, folder, port))
         finally:
             server.stop()
-    results["where"] = f"{platform.machine()}, Python {platform.python_version()}, {date.today()}"
+    results["where"] = f"{platform.machine()}, Python {platform.python_version()}"
     RESULTS.write_text(json.dumps(results, indent=2) + "\n")
     plot(results, RESULTS.with_suffix(".png"))
     print(json.dumps(results, indent=2))
