@@ -2,7 +2,7 @@
 
 Run: python bench/gateway_training.py   writes gateway_training.json beside itself.
 
-The watched loop of `overhead.py` on one core; bus, store, ledger, gateway and the process of the viewers on the other.
+The watched loop on one core; bus, store, ledger, gateway and the process of the viewers on the other.
 Blocks of steps without and with viewers alternate in order; a block begins when every viewer has had its first message.
 """
 
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import tempfile
 from contextlib import ExitStack
@@ -18,52 +17,48 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-import weightslab as wl
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
-from bench.overhead import EXPERIMENT, Cost, Loop, services, viewers  # noqa: E402
+from bench.training.paired import Cost, LoopProcess, loops  # noqa: E402
+from bench.training.services import Services, services, viewers  # noqa: E402
 from tests.support.gateway_bench import machine  # noqa: E402
 
 VIEWERS = 100
 
 
-def _block(loop: Loop, *, watched_by: int, port: int, core: int | None, steps: int) -> Cost:
+def _block(running: LoopProcess, parts: Services, *, watched_by: int, steps: int) -> Cost:
     with ExitStack() as stack:
         if watched_by:
-            stack.enter_context(viewers(watched_by, port, core))
-        loop.run(steps // 10)
-        return loop.run(steps)
+            stack.enter_context(viewers(watched_by, parts, images=0))
+        running.ask("run", "watched", steps // 10)
+        cost: Cost = running.ask("run", "watched", steps)
+        return cost
 
 
 def measure(*, pairs: int, steps: int) -> dict[str, Any]:
     """Costs of a step without and with viewers, and the ratio of each pair."""
-    cores = sorted(os.sched_getaffinity(0))
-    training_core, service_core = (cores[0], cores[1]) if len(cores) > 1 else (None, None)
-    torch.set_num_threads(1)
     alone: list[Cost] = []
     watched: list[Cost] = []
-    with tempfile.TemporaryDirectory() as folder, services(Path(folder), service_core) as port:
-        loop = Loop(watched=True)
-        wl.serve(serving_cli=False, experiment=EXPERIMENT)
-        if training_core is not None:
-            os.sched_setaffinity(0, {training_core})
-        loop.run(steps)
+    with (
+        tempfile.TemporaryDirectory() as name,
+        services(Path(name)) as parts,
+        loops(["watched"], folder=Path(name), environment=parts.environment) as running,
+    ):
+        running.ask("run", "watched", steps)
         for number in range(pairs):
             for count in (0, VIEWERS) if number % 2 == 0 else (VIEWERS, 0):
-                cost = _block(loop, watched_by=count, port=port, core=service_core, steps=steps)
+                cost = _block(running, parts, watched_by=count, steps=steps)
                 (watched if count else alone).append(cost)
-        wl.stop()
     return {
         "viewers": VIEWERS,
         "pairs": pairs,
         "steps_per_block": steps,
-        "alone_ms": round(float(np.median([cost.wall_ms for cost in alone])), 3),
-        "watched_ms": round(float(np.median([cost.wall_ms for cost in watched])), 3),
-        "wall_ratio": _ratios([w.wall_ms / a.wall_ms for a, w in zip(alone, watched, strict=True)]),
+        "alone_ms": round(float(np.median([cost["wall_ms"] for cost in alone])), 3),
+        "watched_ms": round(float(np.median([cost["wall_ms"] for cost in watched])), 3),
+        "wall_ratio": _ratios([w["wall_ms"] / a["wall_ms"] for a, w in zip(alone, watched, strict=True)]),
         # On a machine that does other work at the same time this is the one to trust.
-        "cpu_ratio": _ratios([w.cpu_ms / a.cpu_ms for a, w in zip(alone, watched, strict=True)]),
+        "cpu_ratio": _ratios([w["thread_ms"] / a["thread_ms"] for a, w in zip(alone, watched, strict=True)]),
     }
 
 
