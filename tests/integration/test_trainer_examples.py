@@ -13,7 +13,7 @@ from PIL import Image
 from weightslab_common import subjects
 from weightslab_common.bus import Bus
 from weightslab_common.errors import DeadlineExceeded, NotFound, Unavailable
-from weightslab_proto.weightslab.bus.v1 import GetMediaRequest, GetMediaResponse, SampleValueBatch
+from weightslab_proto.weightslab.bus.v1 import GetMediaRequest, GetMediaResponse, SampleValueBatch, SplitRegistration
 from weightslab_proto.weightslab.v1 import Mode, RunStatus, SetModeRequest, SetModeResponse
 
 from tests.support.processes import Process
@@ -90,7 +90,17 @@ async def _shows_slices(bus: Bus, experiment: str) -> None:
 
 
 async def _shows_nothing_more(bus: Bus, experiment: str) -> None:
-    assert (await _image(bus, experiment, "7", "image")).shape == (8, 8)
+    # Which samples train is drawn by the example: take one that was registered.
+    assert (await _image(bus, experiment, await _first_uid(bus, experiment), "image")).shape == (8, 8)
+
+
+async def _first_uid(bus: Bus, experiment: str) -> str:
+    consumer = await bus.js.pull_subscribe(subjects.subject(experiment, subjects.SAMPLES), stream="WL_RUN")
+    while True:
+        for message in await consumer.fetch(1, timeout=5):
+            registration = SplitRegistration().parse(message.data)
+            if registration.split == "train":
+                return registration.uids[0]
 
 
 SHOWN = {"segmentation": _shows_masks, "detection": _shows_boxes, "volumes": _shows_slices}
