@@ -116,10 +116,15 @@ class MediaWorker:
                 "-m",
                 "weightslab.media_process",
                 self._experiment,
-                self._nats_url,
                 str(self._predictions),
                 stdin=asyncio.subprocess.PIPE,
-                env={**os.environ, "WL_NATS_TOKEN": self._nats_token or "", "OMP_NUM_THREADS": "1"},
+                # Arguments are seen by every user of the machine, and the URL may hold a password.
+                env={
+                    **os.environ,
+                    "WL_NATS_URL": self._nats_url,
+                    "WL_NATS_TOKEN": self._nats_token or "",
+                    "OMP_NUM_THREADS": "1",
+                },
             )
             with contextlib.suppress(ConnectionError):
                 assert self._process.stdin is not None

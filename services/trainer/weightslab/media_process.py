@@ -76,11 +76,12 @@ def _import_main(script: str) -> None:
 
 
 def main(arguments: list[str]) -> None:
-    """`python -m weightslab.media_process <experiment> <nats url> <predictions>`; the token is in `WL_NATS_TOKEN`."""
+    """`python -m weightslab.media_process <experiment> <predictions>`; the bus is in `WL_NATS_URL`, `WL_NATS_TOKEN`."""
     # Ctrl-C goes to the whole group; the parent decides when its worker ends.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.nice(_NICENESS)
-    experiment, nats_url, predictions = arguments
+    experiment, predictions = arguments
+    nats_url = os.environ["WL_NATS_URL"]
     traces.configure("media", url=load(TracesSettings).traces_url)
     options: dict[str, Any] = {"nats_token": os.environ.get("WL_NATS_TOKEN") or None}
     asyncio.run(_run(experiment=experiment, nats_url=nats_url, predictions=Path(predictions), **options))

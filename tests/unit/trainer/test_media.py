@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from PIL import Image
@@ -84,6 +85,8 @@ async def test_a_worker_process_answers_and_is_started_again_when_it_is_killed(n
         pid = worker.pid
         assert pid is not None
         assert pid != os.getpid()
+        # Arguments are seen by every user of the machine, and a URL may hold a password.
+        assert not [argument for argument in psutil.Process(pid).cmdline() if nats_url in argument]
         os.kill(pid, signal.SIGKILL)
         assert _pixels(await _first(bus, experiment, "3")) == IMAGES[3, 0].tolist()
         assert worker.pid not in (None, pid)
