@@ -39,6 +39,8 @@ names = [f"n{number}" for number in range(64)]
 stream = Stream()
 """
 CONTEXTS = {
+    "checkpoints.md": ("import weightslab as wl", "wl.stop()"),
+    "model-signals.md": (f"import weightslab as wl\n{LOOP}", "assert model(torch.zeros(1, 2)).shape == (1, 2)"),
     "README.md": (LOOP, "assert len([criterion(model(inputs), targets) for inputs, targets in loader]) == 2"),
     "hyperparameters.md": (OPTIONS, "assert options == {'schedule': {'gamma': 0.9}}"),
     "samples.md": (STREAM, "assert [len(batch['name']) for batch in loader] == [32, 32]"),

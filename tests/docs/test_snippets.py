@@ -18,10 +18,12 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 # Pages whose snippets need something of their own around them, and the test that gives it to them.
 RUN_BY = {
     "README.md": "tests/docs/test_fragments.py",
+    "checkpoints.md": "tests/docs/test_fragments.py",
     "console.md": "tests/integration/test_console.py",
     "frameworks.md": "tests/unit/trainer/adapters/test_page.py",
     "getting-started.md": "tests/integration/test_getting_started.py",
     "hyperparameters.md": "tests/docs/test_fragments.py",
+    "model-signals.md": "tests/docs/test_fragments.py",
     "samples.md": "tests/docs/test_fragments.py",
 }
 

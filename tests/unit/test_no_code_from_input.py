@@ -56,6 +56,8 @@ ALLOWED = {
     ("weightslab/command/settings_table.py", "importlib.import_module"),
     # An argument list that our supervisor made; no shell reads it.
     ("weightslab/studio/launcher.py", "os.execvp"),
+    # With a loader of its own that is yaml.SafeLoader and one more way to write a number.
+    ("weightslab/hyperparameter_file.py", "yaml.load"),
     # The C library that is loaded already: the kernel is asked to end a child with its parent.
     ("weightslab/studio/launcher.py", "ctypes.CDLL"),
 }
