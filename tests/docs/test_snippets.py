@@ -5,12 +5,16 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import uuid
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from weightslab_proto.weightslab.v1 import EditOperation, EditSamplesRequest, Query, Target
 
-from tests.support.studio import Studio
+from tests.support.background import with_api
+from tests.support.studio import EXPERIMENT, Api, Studio
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -54,11 +58,24 @@ def snippets() -> list[Snippet]:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where a reader types, with the files that the pages speak of."""
+def folder(studio: Studio, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Where a reader types, with the files that the pages speak of; what the snippets edit is taken back after."""
     folder = tmp_path_factory.mktemp("reader")
     (folder / "tags.csv").write_text("split,uid,tag\ntrain,7,from a file\n")
-    return folder
+    yield folder
+
+    async def take_back(api: Api) -> None:
+        for operation in (EditOperation.RESTORE, EditOperation.CLEAR_TAGS):
+            await api.samples.edit_samples(
+                EditSamplesRequest(
+                    experiment=EXPERIMENT,
+                    edit_id=uuid.uuid4().hex,
+                    operation=operation,
+                    target=Target(query=Query()),
+                )
+            )
+
+    with_api(studio, take_back)
 
 
 @pytest.mark.parametrize("snippet", [each for each in snippets() if each.page.name not in RUN_BY], ids=str)

@@ -117,7 +117,8 @@ class Checkpointing:
         with self._submitting:
             self._closed = True
         self._writer.shutdown(wait=True)
-        if self._begun:
+        # After a load that was not resumed nobody knows: the line may have gone further than the loaded step.
+        if self._begun and self.loaded is None:
             # A batch that was drawn without its step being taken has left its points: the branch is past that step.
             with self._run.edit_lock:
                 step = self._run.next_obeying_step()

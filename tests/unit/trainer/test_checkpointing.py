@@ -160,6 +160,20 @@ def test_loading_alone_makes_no_branch_and_resuming_makes_one_with_its_parent(fo
     assert [(moment.branch, moment.step) for moment in moments][-2:] == [("main", 8), ("b2", 5)]
 
 
+def test_a_restart_after_a_load_that_was_not_resumed_makes_a_branch_too(folder: Path) -> None:
+    training = _served(folder).train(2)
+    _checkpoints(training).save().result(10)
+    training.train_on(3)
+    _load(training, "main", 2)
+    _checkpoints(training).close()
+
+    # The old line has points up to step 5; they stay its own.
+    again = _served(folder).train(1)
+    assert again.run.step == 3
+    branches = [(r.branch, r.parent_branch, r.parent_step) for r in _checkpoints(again).branches.all()]
+    assert branches == [("main", "", 0), ("b2", "main", 2)]
+
+
 def test_a_branch_repeats_its_parent_bit_identically_when_nothing_is_changed(folder: Path) -> None:
     training = _served(folder).train(7)
     _checkpoints(training).save().result(10)
