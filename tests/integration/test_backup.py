@@ -17,6 +17,8 @@ from weightslab_proto.weightslab.v1 import (
     EditSamplesResponse,
     GetCurvesRequest,
     GetCurvesResponse,
+    ListColumnsRequest,
+    ListColumnsResponse,
     ListEditsRequest,
     ListEditsResponse,
     QuerySamplesRequest,
@@ -73,6 +75,12 @@ async def _held(client: Client, *, points: int) -> tuple[object, ...]:
         GetCurvesRequest(),
         GetCurvesResponse,
         lambda it: bool(it.curves) and it.curves[0].point_count >= points,
+    )
+    await client.until(
+        "list_columns",
+        ListColumnsRequest(),
+        ListColumnsResponse,
+        lambda it: "train/loss" in {column.name for column in it.columns},
     )
     page = await client.until(
         "query_samples", PAGE, QuerySamplesResponse, lambda it: it.value_version >= len(UIDS) * points

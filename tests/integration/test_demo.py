@@ -78,21 +78,21 @@ def _exported(demo: Started, *arguments: str) -> list[dict[str, Any]]:
     return list(json.loads(result.stdout))
 
 
-@pytest.mark.parametrize("form", ["csv", "parquet"])
-def test_tags_go_out_and_come_back(demo: Started, tmp_path: Path, form: str) -> None:
+@pytest.mark.parametrize(("form", "source", "target"), [("csv", "700", "702"), ("parquet", "704", "706")])
+def test_tags_go_out_and_come_back(demo: Started, tmp_path: Path, form: str, source: str, target: str) -> None:
     file, tag = tmp_path / f"tags.{form}", f'{form}, "c"'
-    revision = _done(demo, f"add_tag 700 '{tag}' --loader train")["revision"]
-    assert demo.command("export", "tags", "-o", str(file), "--filter", 'uid == "700"').returncode == 0
+    revision = _done(demo, f"add_tag {source} '{tag}' --loader train")["revision"]
+    assert demo.command("export", "tags", "-o", str(file), "--filter", f'uid == "{source}"').returncode == 0
     if form == "csv":
-        file.write_text(file.read_text().replace("700", "702"))
+        file.write_text(file.read_text().replace(source, target))
     else:
         table = parquet.read_table(file)
-        parquet.write_table(table.set_column(1, "uid", [["702"] * table.num_rows]), file)
+        parquet.write_table(table.set_column(1, "uid", [[target] * table.num_rows]), file)
     told = demo.command("import", "tags", str(file))
     assert told.returncode == 0, told.stderr
     assert f"{tag}: 1 of 1 samples changed, revision {revision + 1}" in told.stdout
     tagged = _exported(demo, "samples", "--filter", 'tag("' + tag.replace('"', '\\"') + '")')
-    assert sorted(row["uid"] for row in tagged) == ["700", "702"]
+    assert sorted(row["uid"] for row in tagged) == [source, target]
 
 
 def test_tags_of_an_unknown_sample_change_nothing(demo: Started, tmp_path: Path) -> None:
