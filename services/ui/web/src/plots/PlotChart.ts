@@ -165,10 +165,13 @@ export class PlotChart {
     let curve: CurveModel | null = null;
     let nearest = Number.POSITIVE_INFINITY;
     for (const view of this.views) {
-      const at = nearestIndex(view.source.steps, step);
-      const distance = Math.abs(
-        frame.valToPos(view.derived.smoothed[at] ?? Number.NaN, 'y') - (clientY - box.top),
-      );
+      const { steps } = view.source;
+      const at = nearestIndex(steps, step);
+      // A branch has nothing to show before it began or after it ended: it is meant only where no other runs.
+      const runs = step >= (steps[0] ?? 0) && step <= (steps[steps.length - 1] ?? 0);
+      const distance =
+        Math.abs(frame.valToPos(view.derived.smoothed[at] ?? Number.NaN, 'y') - (clientY - box.top)) +
+        (runs ? 0 : box.height);
       if (distance < nearest) {
         nearest = distance;
         curve = view.model;
