@@ -48,6 +48,11 @@ async def test_a_gateway_is_replaced_under_load_and_every_viewer_holds_every_poi
                 curves.grew.clear()
             await asyncio.to_thread(studio.start_one, "gateway")
             await asyncio.gather(*(curves.grew.wait() for curves in viewers))
+        # A viewer that is stopped while it fetches a new curve holds none of it yet.
+        for curves in viewers:
+            while not all(curves.steps.values()):
+                curves.grew.clear()
+                await curves.grew.wait()
         for task in following:
             task.cancel()
         await asyncio.gather(*following, return_exceptions=True)
