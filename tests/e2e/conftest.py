@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator
 from typing import Protocol
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
-from weightslab_proto.weightslab.v1 import ResumeRequest
+from weightslab_proto.weightslab.v1 import EditOperation, EditSamplesRequest, Query, ResumeRequest, Target
 
 from tests.e2e.hands import train
 from tests.support.background import with_api
@@ -66,9 +67,20 @@ def open_page(browser: Browser, studio: Studio) -> Iterator[OpenPage]:
     assert not errors, "\n".join(errors)
 
 
+async def _restore_all(api: Api) -> None:
+    """Take back what a test before has discarded: one that failed midway is no reason for others to fail."""
+    everything = Target(query=Query(filter="discarded"))
+    await api.samples.edit_samples(
+        EditSamplesRequest(
+            experiment=EXPERIMENT, edit_id=uuid.uuid4().hex, operation=EditOperation.RESTORE, target=everything
+        )
+    )
+
+
 @pytest.fixture
 def page(open_page: OpenPage, studio: Studio) -> Iterator[Page]:
-    """A logged-in page on a run that trains, and trains on afterwards."""
+    """A logged-in page on a run that trains on all its samples, and trains on afterwards."""
+    with_api(studio, _restore_all)
     page = open_page()
     train(page)
     yield page

@@ -246,6 +246,9 @@ export class PlotChart {
     }
     this.frame?.destroy();
     this.frameSignature = signature;
+    // A part that was chosen on a linear axis may hold values that a logarithmic one has no place for.
+    if (logX && this.zoomX && this.zoomX.min <= 0) this.resetX();
+    if (logY && this.zoomY && this.zoomY.min <= 0) this.resetY();
     const theme = canvasTheme(this.host);
     this.frame = createFrame(
       this.host,

@@ -1,6 +1,7 @@
 import uPlot from 'uplot';
 import { formatTick } from './numbers';
 import type { CanvasTheme } from './theme';
+import { logTicks } from './ticks';
 
 export interface FrameEvents {
   /** Draws the curves; axes and grid are there already. */
@@ -33,6 +34,7 @@ export function createFrame(
     ticks: { show: false },
     values: (_, splits) => splits.map((value) => (value === null ? '' : formatTick(value))),
   };
+  const log: uPlot.Axis = { splits: (_, __, min, max) => logTicks({ min, max }) };
   return new uPlot(
     {
       width: options.width,
@@ -49,8 +51,14 @@ export function createFrame(
       },
       scales: { x: { time: false, distr: logX ? 3 : 1 }, y: { distr: logY ? 3 : 1 } },
       axes: [
-        { ...axis, size: 22, gap: 4, space: 64 },
-        { ...axis, size: 46, gap: 5, space: (_, __, ___, ____, length) => (length < 150 ? 24 : 34) },
+        { ...axis, ...(logX && log), size: 22, gap: 4, space: 64 },
+        {
+          ...axis,
+          ...(logY && log),
+          size: 46,
+          gap: 5,
+          space: (_, __, ___, ____, length) => (length < 150 ? 24 : 34),
+        },
       ],
       series: [{}, { paths: () => null, points: { show: false } }],
       hooks: {

@@ -93,6 +93,15 @@ async function pauseFirst(): Promise<void> {
   tellPaused();
 }
 
+let sending: Promise<unknown> = Promise.resolve();
+
+/** Sends edits one after the other, whatever each waits for: the last one made is the last one that holds. */
+function inOrder<T>(send: () => Promise<T>): Promise<T> {
+  const sent = sending.then(send);
+  sending = sent.catch(() => {});
+  return sent;
+}
+
 /** Makes an edit: shown at once, and taken back from the screen when it is refused. */
 export async function makeEdit(
   operation: EditOperation,
@@ -105,16 +114,18 @@ export async function makeEdit(
     keys === null || keys.has(keyOf(cell)) ? edited(cell, operation, tag.trim()) : cell,
   );
   try {
-    // A trainer that cannot be paused is no reason to refuse an edit, which is safe either way.
-    await pauseFirst().catch(() => {});
-    const { edit } = await api().samples.editSamples({
-      experiment: experimentName.value,
-      editId: crypto.randomUUID(),
-      operation,
-      tag,
-      ...(wished && { target: wireTarget(wished) }),
+    await inOrder(async () => {
+      // A trainer that cannot be paused is no reason to refuse an edit, which is safe either way.
+      await pauseFirst().catch(() => {});
+      const { edit } = await api().samples.editSamples({
+        experiment: experimentName.value,
+        editId: crypto.randomUUID(),
+        operation,
+        tag,
+        ...(wished && { target: wireTarget(wished) }),
+      });
+      if (edit) acknowledge(edit);
     });
-    if (edit) acknowledge(edit);
     return true;
   } catch (error) {
     takeBack();
@@ -139,30 +150,31 @@ function acknowledge(edit: Edit): void {
 
 /** Takes back an edit of this page: the one named, else the newest. */
 export async function undo(revision?: bigint): Promise<void> {
-  const wished = revision ?? undoable.value.at(-1);
   if (!canEdit.value) return;
-  if (wished === undefined) {
-    say('There is no edit of yours to take back.', { id: UNDO_TOAST });
-    return;
-  }
-  undoable.value = undoable.value.filter((other) => other !== wished);
-  dismiss(UNDO_TOAST);
   try {
-    await pauseFirst().catch(() => {});
-    const { edit } = await api().samples.undoEdit({
-      experiment: experimentName.value,
-      editId: crypto.randomUUID(),
-      revision: wished,
-    });
-    if (edit?.counters) counters.value = edit.counters;
-    say(`Undone: ${samples(Number(edit?.changedCount ?? 0))} changed back.`, {
-      id: UNDO_TOAST,
-      kind: 'good',
-    });
-    await load();
+    // The newest is known once those before are acknowledged.
+    await inOrder(() => takeBackEdit(revision ?? undoable.value.at(-1)));
   } catch (error) {
     say(`It could not be undone: ${reason(error)}`, { kind: 'bad' });
   }
+}
+
+async function takeBackEdit(revision: bigint | undefined): Promise<void> {
+  if (revision === undefined) {
+    say('There is no edit of yours to take back.', { id: UNDO_TOAST });
+    return;
+  }
+  undoable.value = undoable.value.filter((other) => other !== revision);
+  dismiss(UNDO_TOAST);
+  await pauseFirst().catch(() => {});
+  const { edit } = await api().samples.undoEdit({
+    experiment: experimentName.value,
+    editId: crypto.randomUUID(),
+    revision,
+  });
+  if (edit?.counters) counters.value = edit.counters;
+  say(`Undone: ${samples(Number(edit?.changedCount ?? 0))} changed back.`, { id: UNDO_TOAST, kind: 'good' });
+  await load();
 }
 
 export const addTag = (wished: EditTarget, tag: string) => makeEdit(EditOperation.ADD_TAG, wished, tag);
