@@ -3,167 +3,47 @@
 Run: python bench/page_speed.py [--samples 1000000]   writes page_speed.json beside itself.
      python bench/page_speed.py --heap-after 10        looks through masked samples for 10 minutes, and adds the heap.
 
-Real bus, store, ledger, gateway and host of the page; the trainer's side of the bus is in this process, which
-registers a synthetic split, publishes curves and answers for images: only the page and its servers are measured.
+Real bus, store, ledger, gateway and host of the page; the trainer's side of the bus is in this process
+(tests/support/written_run.py): only the page and its servers are measured.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
-import io
 import json
 import os
 import platform
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from PIL import Image
+from numpy.typing import NDArray
 from playwright.sync_api import CDPSession, Page, sync_playwright
-from weightslab_common import subjects
-from weightslab_common.bus import Bus
-from weightslab_common.columns import F64, I64, pack
-from weightslab_proto.weightslab.bus.v1 import (
-    GetMediaRequest,
-    GetMediaResponse,
-    MetadataColumn,
-    SignalBatch,
-    SignalColumn,
-    SplitRegistration,
-)
-from weightslab_proto.weightslab.v1 import Branch, Mode, RunState, RunStatus
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 from tests.support.processes import wait_until  # noqa: E402
-from tests.support.studio import EXPERIMENT, Studio  # noqa: E402
+from tests.support.studio import Studio  # noqa: E402
+from tests.support.written_run import WrittenRun  # noqa: E402
 from tools import chromium  # noqa: E402
 
-PART = 20_000
-BRANCHES, POINTS, POINTS_PER_MESSAGE = 5, 100_000, 10_000
-PAGES_TURNED, REDRAWS, LIVE_STEPS = 60, 20, 40
+BRANCHES, POINTS = 5, 100_000
+LONG_SIGNAL, LONG_POINTS = "val/loss", 1_200_000
+PAGES_TURNED, REDRAWS, LIVE_STEPS, ZOOMS = 60, 20, 40, 6
 IDLE_SECS = 5
 FRAME_MICROSECONDS = 1e6 / 60
 TRACED = ["devtools.timeline", "disabled-by-default-devtools.timeline"]
 RESULTS = Path(__file__).with_suffix(".json")
-IMAGE_PX, CLASSES = 128, 6
 
 
-def png(pixels: np.ndarray[Any, Any]) -> bytes:
-    content = io.BytesIO()
-    Image.fromarray(pixels).save(content, format="PNG")
-    return content.getvalue()
-
-
-def squares() -> bytes:
-    """A mask with squares of each class."""
-    ids = np.arange(64).reshape(8, 8) % CLASSES
-    return png(np.kron(ids, np.ones((IMAGE_PX // 8, IMAGE_PX // 8))).astype(np.uint8))
-
-
-LAYERS = {
-    "image": png(np.random.default_rng(2).integers(0, 255, (IMAGE_PX, IMAGE_PX)).astype(np.uint8)),
-    "gt": squares(),
-}
-
-
-class Trainer:
-    """The trainer's side of the bus, in a thread of its own."""
-
-    def __init__(self, studio: Studio) -> None:
-        self._studio = studio
-        self._loop = asyncio.new_event_loop()
-        self._sequence = 0
-        self._stored = 0
-        self._step = POINTS
-        threading.Thread(target=self._loop.run_forever, daemon=True).start()
-        self._bus: Bus = self._run(Bus.connect(f"nats://127.0.0.1:{studio.nats_port}", name="bench"))
-
-    def _run(self, work: Any) -> Any:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(300)
-
-    def fill(self, sample_count: int) -> None:
-        """Register the samples, publish long curves, answer for images."""
-        self._run(self._fill(sample_count))
-
-    async def _fill(self, sample_count: int) -> None:
-        await self._bus.serve(subjects.media(EXPERIMENT), GetMediaRequest, self._media, queue="media")
-        self._told = asyncio.create_task(self._tell())
-        for first in range(0, sample_count, PART):
-            count = min(PART, sample_count - first)
-            part = SplitRegistration(
-                registration_id="bench",
-                split="train",
-                sample_count=sample_count,
-                first_position=first,
-                uids=[str(uid) for uid in range(first, first + count)],
-                metadata=[MetadataColumn(name="target", numbers=pack(np.arange(first, first + count) % 10.0, F64))],
-                media_kind="image",
-                layers=list(LAYERS),
-                class_names=[f"class {number}" for number in range(CLASSES)],
-                run_id="bench",
-                complete=first + count == sample_count,
-            )
-            await self._store(subjects.SAMPLES, part)
-        values = np.cumsum(np.random.default_rng(1).normal(size=(BRANCHES, POINTS)), axis=1)
-        for branch in range(BRANCHES):
-            for first in range(0, POINTS, POINTS_PER_MESSAGE):
-                steps = np.arange(first, first + POINTS_PER_MESSAGE)
-                await self._publish(f"b{branch}", steps, values[branch, first : first + POINTS_PER_MESSAGE])
-
-    async def _publish(self, branch: str, steps: np.ndarray[Any, Any], values: np.ndarray[Any, Any]) -> None:
-        self._sequence += 1
-        column = SignalColumn(signal="train/loss", steps=pack(steps, I64), values=pack(values, F64))
-        batch = SignalBatch(run_id="bench", sequence=self._sequence, branch=branch, mode=Mode.TRAIN, columns=[column])
-        await self._store(subjects.SIGNALS, batch)
-
-    async def _store(self, what: str, message: Any) -> None:
-        self._stored += 1
-        await self._bus.store(
-            subjects.subject(EXPERIMENT, what), bytes(message), message_id=f"bench-{self._stored}", timeout_secs=30
-        )
-
-    async def _tell(self) -> None:
-        """A trainer says once a second how it stands."""
-        sequence = 0
-        while True:
-            sequence += 1
-            status = RunStatus(
-                experiment=EXPERIMENT,
-                run_id="bench",
-                sequence=sequence,
-                state=RunState.PAUSED,
-                mode=Mode.TRAIN,
-                branch="b0",
-                step=POINTS,
-                branches=[Branch(branch=f"b{number}", name=f"b{number}") for number in range(BRANCHES)],
-                last_checkpoint_step=-1,
-            )
-            await self._store(subjects.STATUS, status)
-            await asyncio.sleep(1)
-
-    async def _media(self, request: GetMediaRequest) -> GetMediaResponse:
-        return GetMediaResponse(
-            content=LAYERS[request.layer],
-            media_type="image/png",
-            version="1",
-            source_width_px=IMAGE_PX,
-            source_height_px=IMAGE_PX,
-        )
-
-    def step(self) -> float:
-        """Publish one point; returns when that began, in seconds of the machine's clock."""
-        self._step += 1
-        began = time.time()
-        self._run(self._publish("b0", np.array([self._step]), np.array([0.5])))
-        return began
+def walks(count: int, steps: int) -> dict[str, NDArray[np.float64]]:
+    """Random walks (steps,) by branch."""
+    values = np.cumsum(np.random.default_rng(1).normal(size=(count, steps)), axis=1)
+    return {f"b{branch}": values[branch] for branch in range(count)}
 
 
 def percentiles(milliseconds: list[float]) -> dict[str, float]:
@@ -253,7 +133,26 @@ def measure_redraws(page: Page) -> dict[str, float | str]:
     return dict(percentiles(sorted(script_per_frame(browser.stop_tracing()))[-REDRAWS:]))
 
 
-def measure_latency(page: Page, trainer: Trainer) -> dict[str, float]:
+def measure_long_curve(page: Page) -> dict[str, object]:
+    """A curve of more than a million points: what is drawn of it, how soon a zoom shows finer points, redraws then."""
+    card = page.locator(f'[data-testid="plot-card"][data-signal="{LONG_SIGNAL}"]')
+    held = card.get_by_test_id("plot-reduced")
+    whole = held.inner_text()
+    card.get_by_test_id("plot-canvas").focus()
+    for _ in range(ZOOMS):
+        page.keyboard.press("+")
+    began = time.monotonic()
+    card.locator("[data-testid=plot-reduced]", has_not_text=whole).wait_for()
+    found: dict[str, object] = {
+        "points_drawn": whole,
+        "finer_points_after_ms": round((time.monotonic() - began) * 1000),
+    }
+    found |= {"points_drawn_zoomed": held.inner_text(), "redraw": measure_redraws(page)}
+    page.keyboard.press("0")
+    return found
+
+
+def measure_latency(page: Page, run: WrittenRun) -> dict[str, float]:
     """From the publishing of a point until the plot has been drawn with it."""
     page.evaluate(
         """() => {
@@ -265,7 +164,7 @@ def measure_latency(page: Page, trainer: Trainer) -> dict[str, float]:
     )
     taken = []
     for number in range(LIVE_STEPS):
-        began = trainer.step()
+        began = run.step()
         page.wait_for_function("count => window.drawn.length > count", arg=number)
         taken.append((page.evaluate("window.drawn.at(-1)") - began) * 1000)
         page.wait_for_timeout(130)
@@ -281,7 +180,7 @@ def measure_idle(page: Page) -> int:
     return len(requests)
 
 
-def measure_heap(page: Page, trainer: Trainer, *, minutes: float) -> dict[str, float]:
+def measure_heap(page: Page, run: WrittenRun, *, minutes: float) -> dict[str, float]:
     """What is left of the heap after somebody has looked through masked samples while steps came in."""
     page.get_by_test_id("overlay-gt").click()
     page.locator('[data-testid="grid-cell"][data-mask="shown"]').first.wait_for()
@@ -289,7 +188,7 @@ def measure_heap(page: Page, trainer: Trainer, *, minutes: float) -> dict[str, f
     turned = 0
     while time.monotonic() < end:
         page.keyboard.press("PageDown")
-        trainer.step()
+        run.step()
         page.wait_for_timeout(500)
         turned += 1
     cdp = page.context.new_cdp_session(page)
@@ -298,37 +197,38 @@ def measure_heap(page: Page, trainer: Trainer, *, minutes: float) -> dict[str, f
     return {"minutes": minutes, "pages": turned, "heap_mb": round(metric(cdp, "JSHeapUsedSize") / 1e6, 1)}
 
 
-Measure = Callable[[Page, Studio, Trainer], dict[str, object]]
+Measure = Callable[[Page, Studio, WrittenRun], dict[str, object]]
 
 
-def in_browser(measure: Measure, studio: Studio, trainer: Trainer) -> dict[str, object]:
+def in_browser(measure: Measure, studio: Studio, run: WrittenRun) -> dict[str, object]:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=chromium.find(), args=["--no-sandbox", "--disable-gpu", "--enable-precise-memory-info"]
         )
         page = browser.new_context(viewport={"width": 1440, "height": 900}).new_page()
         page.set_default_timeout(60_000)
-        found = measure(page, studio, trainer)
+        found = measure(page, studio, run)
         browser.close()
     return found
 
 
-def speed(page: Page, studio: Studio, trainer: Trainer) -> dict[str, object]:
+def speed(page: Page, studio: Studio, run: WrittenRun) -> dict[str, object]:
     found: dict[str, object] = {"start": measure_start(page, studio)}
     page.locator(f'[data-testid="plot-card"][data-points="{BRANCHES * POINTS}"]').wait_for()
     # The page holds a reduction that keeps every spike; how much of it is drawn stands on the plot.
     held = page.get_by_test_id("plot-reduced").first.inner_text()
     found["redraw of 5 curves of 100,000 points"] = measure_redraws(page) | {"points_drawn": held}
+    found["a curve of 1,200,000 points"] = measure_long_curve(page)
     found["script per frame while scrolling"] = measure_scrolling(page)
-    found["step to pixel"] = measure_latency(page, trainer)
+    found["step to pixel"] = measure_latency(page, run)
     found[f"requests in {IDLE_SECS} idle seconds"] = measure_idle(page)
     return found
 
 
 def heap(minutes: float) -> Measure:
-    def measure(page: Page, studio: Studio, trainer: Trainer) -> dict[str, object]:
+    def measure(page: Page, studio: Studio, run: WrittenRun) -> dict[str, object]:
         measure_start(page, studio)
-        return {"heap on a segmentation set": measure_heap(page, trainer, minutes=minutes)}
+        return {"heap on a segmentation set": measure_heap(page, run, minutes=minutes)}
 
     return measure
 
@@ -339,10 +239,11 @@ def main(sample_count: int, measure: Measure) -> None:
         try:
             for name in ("nats", "store", "ledger", "gateway", "ui"):
                 studio.start_one(name)
-            trainer = Trainer(studio)
-            trainer.fill(sample_count)
+            run = WrittenRun(studio)
+            run.fill(sample_count, walks(BRANCHES, POINTS))
+            run.add_curve(LONG_SIGNAL, "b0", walks(1, LONG_POINTS)["b0"])
             wait_until(studio.ready, what="the studio is ready", timeout_secs=60)
-            found = in_browser(measure, studio, trainer)
+            found = in_browser(measure, studio, run)
         finally:
             studio.stop()
     machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"

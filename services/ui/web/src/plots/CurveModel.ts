@@ -85,7 +85,12 @@ export interface Detail {
   readonly data: CurveData;
   readonly first: number;
   readonly last: number;
+  /** Steps that were visible when it was asked for; what is fetched around them does not count. */
+  readonly width: number;
 }
+
+/** A reduction is made anew once less than this fraction of what it was made for is visible. */
+const FINER_BELOW = 0.5;
 
 /** A curve as a plot holds it: all of it in a reduction, and a finer piece of it while zoomed. */
 export class CurveModel {
@@ -111,7 +116,9 @@ export class CurveModel {
 
   /** Whether what is held of a range of steps is a reduction that can be made finer. */
   needsDetail(first: number, last: number): boolean {
-    return this.data.reduced && this.sourceFor(first, last) === this.data;
+    const source = this.sourceFor(first, last);
+    if (!source.reduced) return false;
+    return source === this.data || last - first < FINER_BELOW * (this.detail?.width ?? 0);
   }
 
   /** Whether points came to a range up to `last` after its finer points were fetched. */

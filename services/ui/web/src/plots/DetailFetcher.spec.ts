@@ -57,6 +57,25 @@ describe('finer points', () => {
     vi.runAllTimers();
     expect(asked).toHaveLength(1);
   });
+  it('that are a reduction themselves are asked for again by a zoom into them, once', async () => {
+    const answer = async (index: number, first: number, last: number) => {
+      asked[index]?.answer(curve(first, last, { reduced: true }));
+      await vi.waitFor(() => expect(onArrived).toHaveBeenCalledTimes(index + 1));
+    };
+    want(10_000, 20_000);
+    vi.runAllTimers();
+    await answer(0, 10_000, 20_000);
+    want(11_000, 17_000);
+    vi.runAllTimers();
+    expect(asked).toHaveLength(1);
+    want(12_000, 13_000);
+    vi.runAllTimers();
+    expect(asked[1]).toMatchObject({ first: 11_990, last: 13_010 });
+    await answer(1, 12_000, 13_000);
+    want(12_000, 13_000);
+    vi.runAllTimers();
+    expect(asked).toHaveLength(2);
+  });
   it('of an older zoom are thrown away', async () => {
     want(100, 200);
     vi.runAllTimers();

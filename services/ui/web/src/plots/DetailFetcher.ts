@@ -65,7 +65,7 @@ export class DetailFetcher {
       if (generation !== this.generation) return;
       this.busyWith = null;
       pieces.forEach((piece, i) => {
-        reduced[i]?.setDetail({ data: piece, first, last });
+        reduced[i]?.setDetail({ data: piece, first, last, width: range.max - range.min });
       });
       this.source.onArrived();
     } catch (error) {

@@ -135,12 +135,14 @@ export class PlotChart {
 
   /** Zooms the steps around a place given as a fraction of the width. */
   zoomAt(fraction: number, factor: number): void {
-    const { min, max } = this.shownX;
+    // What was zoomed to, drawn or not yet: a quick wheel turns several times between two frames.
+    const whole = this.wholeX();
+    const before = this.zoomX ?? whole;
+    const { min, max } = before;
     const log = this.props.look.logX;
     const at = log ? min * (max / min) ** fraction : min + (max - min) * fraction;
-    const range = zoomed(this.shownX, at, { factor, log });
+    const range = zoomed(before, at, { factor, log });
     if (range.max - range.min < 1) return;
-    const whole = this.wholeX();
     if (range.min <= whole.min && range.max >= whole.max) this.zoomTo(null, this.zoomY);
     else
       this.zoomTo({ min: Math.max(range.min, whole.min), max: Math.min(range.max, whole.max) }, this.zoomY);
@@ -149,7 +151,7 @@ export class PlotChart {
   /** Moves the visible steps by a fraction of their width. */
   pan(fraction: number): void {
     if (!this.zoomX) return;
-    const { min, max } = this.shownX;
+    const { min, max } = this.zoomX;
     const whole = this.wholeX();
     const wanted = (max - min) * fraction;
     const shift = Math.min(Math.max(wanted, whole.min - min), whole.max - max);
@@ -180,14 +182,16 @@ export class PlotChart {
     return { step: Math.round(step), curve: curve ?? this.views[0]?.model ?? null };
   }
 
-  /** The step of the next point from the one that is read now; at first the last or the first that is visible. */
+  /** The step of the next visible point from the one that is read now; at first the last or the first. */
   neighbourStep(direction: -1 | 1): number | null {
     const view = this.views[0];
     if (!view) return null;
     const { steps } = view.source;
-    if (this.hover === null) return direction < 0 ? this.shownX.max : this.shownX.min;
-    const at = nearestIndex(steps, this.hover) + direction;
-    return steps[Math.min(steps.length - 1, Math.max(0, at))] ?? null;
+    const { min, max } = this.shownX;
+    // A zoom may have left behind what was read before.
+    if (this.hover === null || this.hover < min || this.hover > max) return direction < 0 ? max : min;
+    const next = steps[nearestIndex(steps, this.hover) + direction] ?? this.hover;
+    return Math.min(max, Math.max(min, next));
   }
 
   /** Shows the values at a step, wherever the pointer is. */
