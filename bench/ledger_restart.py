@@ -71,8 +71,7 @@ async def prepare(store: Store, folder: Path, experiment: str, row_count: int) -
         catalog_store=CatalogStore(store, experiment),
         folder=folder / "ledger" / experiment,
         token=0,
-        step_samples_bytes=1 << 29,
-        history_bytes=1 << 30,
+        values_bytes=1 << 30,
     )
     ingest.load()
     for content in registrations(row_count):

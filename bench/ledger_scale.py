@@ -24,18 +24,19 @@ from weightslab_common import embedded, subjects
 from weightslab_common.columns import F32, F64, I64, U32, pack
 from weightslab_ledger.catalog import Catalog
 from weightslab_ledger.catalog_store import CatalogStore
+from weightslab_ledger.chunks import selection, selection_of
 from weightslab_ledger.curves import Curve, Key, Points, Wanted
 from weightslab_ledger.edit_store import EditStore
-from weightslab_ledger.edits import EditState, Order
+from weightslab_ledger.edits import EditState, Mask, Order
 from weightslab_ledger.facets import count_values, default_facets
 from weightslab_ledger.frame import Frame, frame_of
 from weightslab_ledger.histogram import histogram
 from weightslab_ledger.ingest import Ingest, Message
 from weightslab_ledger.query import evaluate
 from weightslab_ledger.reduction import reduce_points
-from weightslab_ledger.slices import Seen, bucket_size, slice_curves
+from weightslab_ledger.slices import bucket_size, slice_curves
 from weightslab_ledger.store import Store
-from weightslab_ledger.trajectories import by_epoch
+from weightslab_ledger.trajectories import trajectories
 from weightslab_ledger.views import Views, Wish
 from weightslab_proto.weightslab.bus.v1 import (
     MetadataColumn,
@@ -206,18 +207,17 @@ async def while_ingesting(ingest: Ingest, messages: list[bytes], position: int) 
 
 
 def measure_history(ingest: Ingest, row_count: int) -> dict[str, object]:
-    """Slices over every kept value, trajectories and facets."""
+    """Slices of many and of few samples over all kept steps, trajectories and facets."""
     frame = frame_of(ingest.catalog, ingest.snapshot.columns, EditState())
     key = Key("train/loss", "main", int(Mode.TRAIN))
-    span = ingest.step_log.step_range(key) or (0, 0)
+    span = ingest.values.step_range(key) or (0, 0)
     masks = [evaluate(f'camera == "camera {number}"', frame) for number in range(3)]
+    few = [evaluate(f"row >= {number} and row < {number + 33}", frame) for number in (0, 100, 200)]
     rows = np.arange(min(100, row_count), dtype=np.uint32)
 
-    def slices() -> None:
-        seen = (
-            Seen(ingest.catalog.rows_of(part.registration_id)[part.positions], part.steps, part.values)
-            for part in ingest.step_log.scan(key, first_step=span[0], last_step=span[1])
-        )
+    def slices(masks: list[Mask]) -> None:
+        wanted = selection(np.logical_or.reduce(masks))
+        seen = ingest.values.scan(key, first_step=span[0], last_step=span[1], wanted=wanted)
         slice_curves(seen, masks, first_step=span[0], last_step=span[1], bucket_steps=bucket_size(*span))
 
     def facets() -> None:
@@ -225,9 +225,11 @@ def measure_history(ingest: Ingest, row_count: int) -> dict[str, object]:
             count_values(frame.column(name), frame.present)
 
     return {
-        "slices, 3 over all values": milliseconds(slices, rounds=5),
+        "slices, 3 of a seventh of the samples": milliseconds(lambda: slices(masks), rounds=5),
+        "slices, 3 of 33 samples": milliseconds(lambda: slices(few), rounds=5),
         "trajectories, 100 samples": milliseconds(
-            lambda: by_epoch(ingest.history.values("train/loss", rows, branches=set()), len(rows)), rounds=5
+            lambda: trajectories([("main", ingest.values.scan(key, wanted=selection_of(rows)))], rows, by_epoch=True),
+            rounds=5,
         ),
         "facets, 3 columns": milliseconds(facets, rounds=5),
     }
@@ -240,7 +242,7 @@ def bytes_per_value(ingest: Ingest, folder: Path, row_count: int) -> dict[str, o
     disk: dict[str, int] = {}
     for path in folder.rglob("*"):
         if path.is_file():
-            kind = path.suffix if path.suffix == ".f32" else path.name.split("-")[0]
+            kind = path.name.split("-")[0]
             disk[kind] = disk.get(kind, 0) + path.stat().st_blocks * 512
     values = max(1, ingest.counts.values)
     return {
@@ -303,8 +305,7 @@ async def measure(row_count: int, store: Store, folder: Path) -> dict[str, objec
         catalog_store=CatalogStore(store, experiment),
         folder=folder / experiment,
         token=0,
-        step_samples_bytes=1 << 28,
-        history_bytes=1 << 30,
+        values_bytes=1 << 30,
     )
     ingest.load()
     part_count = -(-row_count // PART)
@@ -342,8 +343,7 @@ async def restart_secs(store: Store, experiment: str, folder: Path) -> float:
         catalog_store=CatalogStore(store, experiment),
         folder=folder / experiment,
         token=1,
-        step_samples_bytes=1 << 28,
-        history_bytes=1 << 30,
+        values_bytes=1 << 30,
     )
     async for part in CatalogStore(store, experiment).load():
         again.catalog.apply(part)

@@ -11,7 +11,7 @@ import nats.errors
 from weightslab_common import subjects
 from weightslab_common.bus import Bus
 from weightslab_common.errors import Unavailable
-from weightslab_common.service import background
+from weightslab_common.service import background, stop_if_cancelled
 from weightslab_proto.weightslab.bus.v1 import LiveUpdate
 from weightslab_proto.weightslab.v1 import RunStatus
 
@@ -52,8 +52,7 @@ class Experiment:
             catalog_store=self._catalog_store,
             folder=settings.data_dir / "ledger" / name,
             token=lease.token,
-            step_samples_bytes=settings.step_samples_bytes,
-            history_bytes=settings.history_bytes,
+            values_bytes=settings.values_bytes,
         )
         self.editor = Editor(
             experiment=name,
@@ -92,6 +91,7 @@ class Experiment:
                 self.catalog.apply(part)
             await self.editor.load()
             await asyncio.shield(opening)
+            await asyncio.to_thread(self.ingest.convert_former)
         except BaseException:
             # The thread goes on, and opens files.
             await asyncio.wait([opening])
@@ -119,11 +119,20 @@ class Experiment:
         )
         reading = asyncio.create_task(reader.run(snapshot_interval_secs=self._settings.snapshot_interval_secs))
         telling = asyncio.create_task(feed.run(self._publish_live))
+        checking = asyncio.create_task(self._check_values())
         try:
-            async with background(reading, telling):
+            async with background(reading, telling, checking):
                 yield [reading, telling]
         finally:
             await self._close(reader)
+
+    async def _check_values(self) -> None:
+        """Find damage in old files without keeping anyone waiting."""
+        try:
+            while await asyncio.to_thread(self.ingest.values.check_next):
+                stop_if_cancelled()
+        except OSError as error:
+            log.error("%s: the values on disk cannot be checked: %s", self.name, error)
 
     async def _close(self, reader: StreamReader) -> None:
         try:

@@ -1,7 +1,7 @@
 """Taking in what trainers publish: registrations, points of curves and values of samples, each message once.
 
-Nothing here decides twice: a message is known by (run id, sequence), curves and step samples know from their files what
-they hold, columns from their snapshot, and the stream is read again from the oldest of these positions.
+Nothing here decides twice: a message is known by (run id, sequence), curves and values know from their files what they
+hold, columns from their snapshot, and the stream is read again from the oldest of these positions.
 """
 
 from __future__ import annotations
@@ -23,13 +23,14 @@ from weightslab_proto.weightslab.bus.v1 import SampleValueBatch, SignalBatch
 
 from weightslab_ledger.catalog import Catalog, OutOfOrder
 from weightslab_ledger.catalog_store import CatalogStore
+from weightslab_ledger.chunks import Entries
 from weightslab_ledger.columns import Batch, column_name
 from weightslab_ledger.curves import CurveLog, CurveTable, Points, points_of
-from weightslab_ledger.history import History
+from weightslab_ledger.former_values import convert
 from weightslab_ledger.metrics import Counts
-from weightslab_ledger.segments import Damage, Segments
+from weightslab_ledger.segments import SEGMENT_BYTES, Damage, Segments
 from weightslab_ledger.snapshots import Snapshot, load_newest, write_snapshot
-from weightslab_ledger.step_samples import StepSampleLog
+from weightslab_ledger.value_log import Series, ValueLog
 from weightslab_ledger.wire import read_registration
 
 log = logging.getLogger(__name__)
@@ -58,14 +59,12 @@ class Ingest:
     catalog_store: CatalogStore
     folder: Path
     token: int
-    step_samples_bytes: int
-    history_bytes: int
+    values_bytes: int
     curves: CurveTable = field(default_factory=CurveTable)
     counts: Counts = field(default_factory=Counts)
     snapshot: Snapshot = field(init=False)
     curve_log: CurveLog = field(init=False)
-    step_log: StepSampleLog = field(init=False)
-    history: History = field(init=False)
+    values: ValueLog = field(init=False)
     # Everything up to here was taken in, except what waits.
     position: int = 0
     _waiting: deque[Message] = field(default_factory=deque)
@@ -78,15 +77,19 @@ class Ingest:
         self.snapshot = load_newest(self.folder)
         self.curve_log = CurveLog(Segments(self.folder, "curves", token=self.token))
         self.curve_log.load(self.curves)
-        steps = Segments(self.folder, "steps", token=self.token)
-        self.step_log = StepSampleLog(steps, self.step_samples_bytes)
-        self.step_log.load()
-        self.history = History(self.folder / "history", self.history_bytes)
-        self.history.load()
+        # Files are dropped whole, so a small bound needs small ones.
+        file_bytes = min(SEGMENT_BYTES, self.values_bytes // 8)
+        values = Segments(self.folder, "values", token=self.token, max_bytes=file_bytes)
+        self.values = ValueLog(values, self.values_bytes)
+        self.values.load()
         self.curve_log.segments.open()
-        steps.open()
+        values.open()
         self.position = min(self.snapshot.position, self.curve_log.position)
         self._snapshot_values = self.snapshot.columns.value_version
+
+    def convert_former(self) -> None:
+        """Take over values of a former format; the catalog must be there. Blocks; raises OSError."""
+        convert(self.folder, self.values, self.catalog)
 
     def forget_position(self) -> None:
         """The stream is another one than before: read it from its start; what is known is not taken in twice."""
@@ -182,8 +185,8 @@ class Ingest:
         batch = parsed(SampleValueBatch, message.content)
         _check_run(batch.run_id)
         known = (batch.run_id, batch.sequence)
-        in_columns, in_steps = known in self.snapshot.seen, known in self.step_log.seen
-        if in_columns and in_steps:
+        in_columns, in_values = known in self.snapshot.seen, known in self.values.seen
+        if in_columns and in_values:
             self.counts.duplicates += 1
             return
         registered = self.catalog.rows_of(batch.registration_id)
@@ -199,36 +202,33 @@ class Ingest:
             )
             for column in batch.columns
         ]
-        if not in_steps:
-            if len(positions):
-                self.step_log.append(batch, message.content, steps=steps, position=self.position)
-            self.step_log.seen.add(*known)
+        rows = registered[positions]
+        if not in_values and len(positions) and columns:
+            await self._keep(batch, Entries(rows, steps, epochs, tuple(values for _, values in columns)))
         if in_columns:
             return
-        entries = Batch(registered[positions], steps, epochs, self.catalog.row_count)
+        entries = Batch(rows, steps, epochs, self.catalog.row_count)
         if len(positions) * len(columns) < _THREAD_VALUES:
-            self._update(batch.branch, columns, entries)
+            self._update(columns, entries)
         else:
-            await asyncio.to_thread(self._update, batch.branch, columns, entries)
+            await asyncio.to_thread(self._update, columns, entries)
         self.snapshot.seen.add(*known)
         self.counts.values += len(positions) * len(columns)
 
-    def _update(self, branch: str, columns: list[tuple[str, NDArray[np.float32]]], entries: Batch) -> None:
+    async def _keep(self, batch: SampleValueBatch, entries: Entries) -> None:
+        series = Series(batch.branch, int(batch.mode), tuple(column.signal for column in batch.columns))
+        self.values.append(series, entries, run_id=batch.run_id, sequence=batch.sequence)
+        if self.values.full:
+            await asyncio.to_thread(self.values.flush)
+
+    def _update(self, columns: list[tuple[str, NDArray[np.float32]]], entries: Batch) -> None:
         for name, values in columns:
-            self.history.put(
-                name,
-                branch,
-                rows=entries.rows,
-                epochs=entries.epochs,
-                values=values,
-                row_count=entries.row_count,
-            )
             self.snapshot.columns.update(name, entries, values)
 
     @property
     def damage(self) -> Damage:
         """What was found damaged on disk and left out."""
-        found = [log.segments.damage for log in (self.curve_log, self.step_log)]
+        found = [log.segments.damage for log in (self.curve_log, self.values)]
         aside = [path.stat().st_size for path in self.folder.glob("*.damaged")]
         return Damage(
             records=sum(damage.records for damage in found) + len(aside),
@@ -242,8 +242,7 @@ class Ingest:
 
     async def save(self) -> None:
         """Write a snapshot. Raises OSError."""
-        await asyncio.to_thread(self.step_log.segments.sync)
-        await asyncio.to_thread(self.history.flush)
+        await asyncio.to_thread(self.values.flush)
         waiting = min((message.position - 1 for message in self._waiting), default=self.position)
         self.snapshot.position = min(self.position, waiting)
         self._snapshot_values = self.snapshot.columns.value_version
@@ -252,8 +251,7 @@ class Ingest:
     def close(self) -> None:
         """Finish the files. Blocks."""
         self.curve_log.segments.close()
-        self.step_log.segments.close()
-        self.history.close()
+        self.values.close()
 
 
 def _check_run(run_id: str) -> None:

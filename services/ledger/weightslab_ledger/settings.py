@@ -15,17 +15,11 @@ class LedgerSettings(BusSettings, DataSettings):
         repr=False,
         description="Address of the Redis-protocol server that keeps catalogs and edits.",
     )
-    step_samples_bytes: int = Field(
-        512 * 1024**2,
+    values_bytes: int = Field(
+        1536 * 1024**2,
         ge=1024**2,
-        validation_alias="WL_STEP_SAMPLES_BYTES",
-        description="Disk space per experiment for the samples behind each step; the oldest are dropped beyond it.",
-    )
-    history_bytes: int = Field(
-        1024**3,
-        ge=1024**2,
-        validation_alias="WL_HISTORY_BYTES",
-        description="Disk space per experiment for the values of each epoch; the oldest are dropped beyond it.",
+        validation_alias="WL_VALUES_BYTES",
+        description="Disk space per experiment for every value of every sample; the oldest are dropped beyond it.",
     )
     view_cache_bytes: int = Field(
         128 * 1024**2,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -31,14 +31,14 @@ from weightslab_proto.weightslab.v1 import (
 
 from weightslab_ledger import curves
 from weightslab_ledger.checks import find_rows, within
-from weightslab_ledger.columns import column_name
+from weightslab_ledger.chunks import selection, selection_of
 from weightslab_ledger.curves import Key
 from weightslab_ledger.edits import Mask
 from weightslab_ledger.experiment import Experiment
 from weightslab_ledger.frame import Frame
 from weightslab_ledger.query import evaluate
-from weightslab_ledger.slices import MAX_SLICES, Seen, bucket_size, slice_curves
-from weightslab_ledger.trajectories import by_epoch, by_step
+from weightslab_ledger.slices import MAX_SLICES, bucket_size, slice_curves
+from weightslab_ledger.trajectories import trajectories
 
 MAX_TRAJECTORIES = 100
 
@@ -100,31 +100,24 @@ class SignalHandlers:
     async def get_step_samples(self, request: GetStepSamplesRequest) -> GetStepSamplesResponse:
         self._experiment.require_ownership()
         key = curves.key_of(request.key)
-        found = await asyncio.to_thread(self._experiment.ingest.step_log.find, key, request.step)
-        if not found:
+        found = await asyncio.to_thread(self._experiment.ingest.values.find, key, request.step)
+        if found is None:
             raise NotFound(f"no samples are kept for {key.signal!r} at or before step {request.step}")
         catalog = self._experiment.catalog
-        samples = []
-        for part in found:
-            for row in catalog.rows_of(part.registration_id)[part.positions].tolist():
-                split = catalog.splits[catalog.split_index[row]].name
-                samples.append(SampleRef(split=split, uid=catalog.uids[row]))
-        values = np.concatenate([part.values for part in found])
-        return GetStepSamplesResponse(step=found[0].step, samples=samples, values=pack(values, F32))
+        samples = [
+            SampleRef(split=catalog.splits[catalog.split_index[row]].name, uid=catalog.uids[row])
+            for row in found.rows.tolist()
+        ]
+        return GetStepSamplesResponse(step=int(found.steps[0]), samples=samples, values=pack(found.values, F32))
 
     def _keys(self, signal: str, mode: int, branches: list[str]) -> list[Key]:
         """The curves of a signal with values of samples, one per branch. Raises NotFound."""
-        known = self._experiment.ingest.step_log.keys()
+        known = self._experiment.ingest.values.keys()
         keys = [key for key in known if (key.signal, key.mode) == (signal, mode)]
         if not keys:
             there = sorted({key.signal for key in known}) or ["none yet"]
             raise NotFound(f"no values of samples are kept for {signal!r} in this mode; there are: {', '.join(there)}")
         return [key for key in keys if not branches or key.branch in branches]
-
-    def _seen(self, key: Key, first_step: int, last_step: int) -> Iterator[Seen]:
-        catalog = self._experiment.catalog
-        for part in self._experiment.ingest.step_log.scan(key, first_step=first_step, last_step=last_step):
-            yield Seen(catalog.rows_of(part.registration_id)[part.positions], part.steps, part.values)
 
     async def get_slice_curves(self, request: GetSliceCurvesRequest) -> GetSliceCurvesResponse:
         self._experiment.require_ownership()
@@ -138,7 +131,8 @@ class SignalHandlers:
 
     def _slice_curves(self, request: GetSliceCurvesRequest, keys: list[Key], frame: Frame) -> GetSliceCurvesResponse:
         masks = [slice_mask(frame, wanted) for wanted in request.slices]
-        log = self._experiment.ingest.step_log
+        wanted = selection(np.logical_or.reduce(masks))
+        log = self._experiment.ingest.values
         ranges = {key: _clipped(log.step_range(key), request) for key in keys}
         spans = [bucket_size(first, last) for first, last in ranges.values() if first <= last]
         bucket_steps = request.bucket_steps or max(spans, default=1)
@@ -146,9 +140,8 @@ class SignalHandlers:
         for key, (first, last) in ranges.items():
             if first > last:
                 continue
-            parts = slice_curves(
-                self._seen(key, first, last), masks, first_step=first, last_step=last, bucket_steps=bucket_steps
-            )
+            seen = log.scan(key, first_step=first, last_step=last, wanted=wanted)
+            parts = slice_curves(seen, masks, first_step=first, last_step=last, bucket_steps=bucket_steps)
             found += [
                 SliceCurve(
                     slice=number,
@@ -175,16 +168,11 @@ class SignalHandlers:
         pairs = [(sample.split, sample.uid) for sample in request.samples]
         rows = np.array(find_rows(self._experiment.catalog, pairs), dtype=np.uint32)
         keys = self._keys(request.signal, int(request.mode), request.branches)
-        ingest = self._experiment.ingest
-        if request.axis is TrajectoryAxis.STEP:
-            seen = ((key.branch, self._seen(key, *(ingest.step_log.step_range(key) or (0, -1)))) for key in keys)
-            truncated = ingest.step_log.segments.truncated
-            found = await asyncio.to_thread(by_step, seen, rows, self._experiment.catalog.row_count)
-        else:
-            column = column_name(request.signal, int(request.mode))
-            values = ingest.history.values(column, rows, branches=set(request.branches))
-            truncated = ingest.history.dropped_count > 0
-            found = await asyncio.to_thread(by_epoch, values, len(rows))
+        log = self._experiment.ingest.values
+        wanted = selection_of(rows)
+        seen = ((key.branch, log.scan(key, wanted=wanted)) for key in keys)
+        by_epoch = request.axis is not TrajectoryAxis.STEP
+        found = await asyncio.to_thread(trajectories, seen, rows, by_epoch=by_epoch)
         return GetTrajectoriesResponse(
             trajectories=[
                 Trajectory(
@@ -195,7 +183,7 @@ class SignalHandlers:
                 )
                 for part in found
             ],
-            truncated=truncated,
+            truncated=log.segments.truncated,
         )
 
 

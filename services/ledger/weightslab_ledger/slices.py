@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from weightslab_common.errors import InvalidArgument
 
-from weightslab_ledger.blobs import Rows
+from weightslab_ledger.chunks import Seen, joined_seen
 from weightslab_ledger.edits import Mask
 
 MAX_SLICES = 64
@@ -18,15 +18,6 @@ AUTO_BUCKETS = 500
 MAX_CELLS = 2_000_000
 # Values worked on at once: enough to make the cost of a call small, and little memory.
 _CHUNK_VALUES = 1 << 18
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """Values of samples as they were logged: `rows` uint32, `steps` int64, `values` float32, one entry each."""
-
-    rows: Rows
-    steps: NDArray[np.int64]
-    values: NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,15 +102,7 @@ def _chunks(seen: Iterable[Seen]) -> Iterator[Seen]:
         held.append(part)
         count += len(part.rows)
         if count >= _CHUNK_VALUES:
-            yield _joined(held)
+            yield joined_seen(held)
             held, count = [], 0
     if held:
-        yield _joined(held)
-
-
-def _joined(parts: list[Seen]) -> Seen:
-    return Seen(
-        np.concatenate([part.rows for part in parts]),
-        np.concatenate([part.steps for part in parts]),
-        np.concatenate([part.values for part in parts]),
-    )
+        yield joined_seen(held)

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from weightslab_ledger.blobs import Rows
-from weightslab_ledger.history import Place
-from weightslab_ledger.slices import Seen
+from weightslab_ledger.chunks import Seen, joined_seen
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,47 +22,26 @@ class Trajectory:
     values: NDArray[np.float32]
 
 
-def by_epoch(epochs: Iterable[tuple[Place, NDArray[np.float32]]], sample_count: int) -> list[Trajectory]:
-    """One per sample and branch with any value, from one value per sample and epoch (NaN for none)."""
-    places: dict[str, list[int]] = {}
-    values: dict[str, list[NDArray[np.float32]]] = {}
-    for place, found in epochs:
-        places.setdefault(place.branch, []).append(place.epoch)
-        values.setdefault(place.branch, []).append(found)
-    table = {branch: (np.array(places[branch], dtype=np.int64), np.stack(values[branch])) for branch in places}
-    return [
-        Trajectory(sample, branch, positions[known], column[known])
-        for sample in range(sample_count)
-        for branch, (positions, grid) in sorted(table.items())
-        if (known := ~np.isnan(column := grid[:, sample])).any()
-    ]
+def trajectories(
+    branches: Iterable[tuple[str, Iterable[Seen]]], rows: Rows, *, by_epoch: bool = False
+) -> list[Trajectory]:
+    """One per entry of `rows` and branch with any value; of several values at one step or epoch the one that came last.
 
-
-def by_step(branches: Iterable[tuple[str, Iterable[Seen]]], rows: Rows, row_count: int) -> list[Trajectory]:
-    """One per entry of `rows` and branch with any value; of several values at one step the one that came last."""
-    wanted = np.zeros(row_count, dtype=bool)
-    wanted[rows] = True
+    NaN is no value. What was seen of a branch may be of any samples, in the order it came.
+    """
     found: list[Trajectory] = []
     for branch, parts in branches:
-        kept: list[tuple[NDArray[Any], ...]] = []
-        for part in parts:
-            chosen = wanted[part.rows] & ~np.isnan(part.values)
-            if chosen.any():
-                kept.append((part.rows[chosen], part.steps[chosen], part.values[chosen]))
+        kept = [part.chosen(~np.isnan(part.values)) for part in parts]
         if kept:
-            found += _by_row(branch, rows, *(np.concatenate(column) for column in zip(*kept, strict=True)))
+            found += _of_branch(branch, rows, joined_seen(kept), by_epoch=by_epoch)
     return sorted(found, key=lambda part: (part.sample, part.branch))
 
 
-def _by_row(
-    branch: str, rows: Rows, seen_rows: Rows, steps: NDArray[np.int64], values: NDArray[np.float32]
-) -> list[Trajectory]:
-    found = []
+def _of_branch(branch: str, rows: Rows, seen: Seen, *, by_epoch: bool) -> Iterable[Trajectory]:
+    axis = seen.epochs.astype(np.int64) if by_epoch else seen.steps
     for sample, row in enumerate(rows.tolist()):
-        mine = seen_rows == row
+        mine = seen.rows == row
         if mine.any():
-            own_steps, own_values = steps[mine][::-1], values[mine][::-1]
-            # The first of equal steps in the reversed order is the one that came last.
-            positions, first = np.unique(own_steps, return_index=True)
-            found.append(Trajectory(sample, branch, positions, own_values[first]))
-    return found
+            # The first of equal positions in the reversed order is the one that came last.
+            positions, first = np.unique(axis[mine][::-1], return_index=True)
+            yield Trajectory(sample, branch, positions, seen.values[mine][::-1][first])

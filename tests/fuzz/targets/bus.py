@@ -57,7 +57,7 @@ class _Experiment:
         catalog = Catalog()
         # No connection is made before something is written.
         store = CatalogStore(Store("redis://127.0.0.1:1"), "fuzz")
-        self.ingest = Ingest(catalog, store, Path(self._folder.name), 1, 2**20, 2**20)
+        self.ingest = Ingest(catalog, store, Path(self._folder.name), 1, 2**20)
         self.ingest.load()
         part = catalog.plan(*read_registration(bytes(_REGISTRATION)))
         assert part

@@ -248,20 +248,19 @@ async def test_a_flipped_bit_shows_in_the_check_and_in_the_health(studio: Studio
     folder = studio.settings.data_dir / "ledger" / studio.experiment
     async with studio.ledger():
         await studio.trainer.register("train", ["0"], registration_id="r")
-        for step in range(3):
-            await studio.trainer.values("train", "r", [0], {"train/loss": [step]}, step=step)
+        await studio.trainer.values("train", "r", [0], {"train/loss": [0.25]})
         await studio.client.until(
-            "query_samples", QuerySamplesRequest(limit=1), QuerySamplesResponse, lambda page: page.value_version == 3
+            "query_samples", QuerySamplesRequest(limit=1), QuerySamplesResponse, lambda page: page.value_version == 1
         )
     assert check_files(folder) == []
-    (path,) = folder.glob("steps-*.log")
+    (path,) = folder.glob("values-*.log")
     content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
+    content[content.index(np.float32(0.25).tobytes())] ^= 1
     path.write_bytes(content)
     assert len(check_files(folder)) == 1
     async with studio.ledger():
         health = await studio.client.until(
-            "health", LedgerHealthRequest(), LedgerHealthResponse, lambda health: health.store_connected
+            "health", LedgerHealthRequest(), LedgerHealthResponse, lambda health: health.quarantined_records > 0
         )
     assert health.quarantined_records == 1
     assert health.quarantined_bytes > 0

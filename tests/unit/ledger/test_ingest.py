@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import uuid
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -20,6 +21,8 @@ from weightslab_proto.weightslab.v1 import Mode
 
 from tests.unit.ledger.trainers import registration
 
+# Written by version 0.1.0 before there were chunks: a point, and two messages of values of the registration below.
+FORMER = Path(__file__).parent / "former"
 KEY = Key("train/loss", "main", 1)
 REGISTRATION = Message(subjects.SAMPLES, bytes(registration("train", list("abcd"), registration_id="r")), 1)
 
@@ -76,8 +79,7 @@ async def opened(redis_url: str, tmp_path: Path) -> AsyncIterator[Opener]:
             catalog_store=catalog_store,
             folder=tmp_path,
             token=token,
-            step_samples_bytes=1 << 20,
-            history_bytes=1 << 24,
+            values_bytes=1 << 20,
         )
         ingest.load()
         ingest.token = 0
@@ -121,8 +123,9 @@ async def test_what_was_durable_is_there_and_the_rest_is_read_again(opened: Open
     assert second.snapshot.columns.value_version == 3
     assert _last(second)[:2] == [3.0, 5.0]
     assert second.snapshot.columns.columns["train/loss"].statistic(".count", 4).tolist() == [2, 1, 0, 0]
-    found = second.step_log.find(KEY, 5)
-    assert [part.positions.tolist() for part in found] == [[0, 0], [1]]
+    found = second.values.find(KEY, 5)
+    assert found is not None
+    assert found.rows.tolist() == [0, 0, 1]
     first.close()
 
 
@@ -193,6 +196,29 @@ async def test_a_damaged_point_is_counted_and_the_others_stay(opened: Opener, tm
     second = opened(2)
     assert second.curves.curves[KEY].steps.tolist() == [1, 3]
     assert second.damage.records == 1
+
+
+async def test_files_of_the_former_format_are_read_and_their_values_converted(opened: Opener, tmp_path: Path) -> None:
+    shutil.copytree(FORMER, tmp_path, dirs_exist_ok=True)
+    ingest = opened(2)
+    assert ingest.curves.curves[KEY].steps.tolist() == [10]
+    await ingest.take([REGISTRATION])
+    ingest.convert_former()
+    kept = [part.rows.tolist() for part in ingest.values.scan(KEY)]
+    assert kept == [[0, 0, 2, 3]]
+    # The stream still has what was converted, and something newer.
+    await ingest.take([_values(2, [0, 2], [1.0, 3.0], step=5), _values(4, [1], [9.0], step=7)])
+    ingest.close()
+    again = opened(3)
+    found = {step: again.values.find(KEY, step) for step in (5, 6, 7)}
+    assert {step: dict(zip(seen.rows.tolist(), seen.values, strict=True)) for step, seen in found.items() if seen} == {
+        5: {0: 1, 2: 3},
+        6: {3: 4, 0: 2},
+        7: {1: 9},
+    }
+    assert again.damage.records == 0
+    assert not _names(tmp_path, "steps-*.log")
+    assert not _names(tmp_path, "history")
 
 
 async def test_nan_and_infinite_points_are_kept(opened: Opener) -> None:

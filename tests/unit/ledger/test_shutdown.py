@@ -23,8 +23,7 @@ async def test_a_reader_is_cancelled_at_the_moment_its_bus_closes(studio: Studio
         catalog_store=CatalogStore(store, studio.experiment),
         folder=tmp_path / "read",
         token=1,
-        step_samples_bytes=1 << 20,
-        history_bytes=1 << 20,
+        values_bytes=1 << 20,
     )
     ingest.load()
     reader = StreamReader(studio.bus, experiment=studio.experiment, ingest=ingest)

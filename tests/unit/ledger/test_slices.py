@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from weightslab_common.errors import InvalidArgument
-from weightslab_ledger.slices import AUTO_BUCKETS, Seen, bucket_size, slice_curves
+from weightslab_ledger.chunks import Seen
+from weightslab_ledger.slices import AUTO_BUCKETS, bucket_size, slice_curves
 
 ROWS = 12
 
@@ -22,7 +23,7 @@ def test_slices_equal_an_offline_computation(seed: int, bucket_steps: int, part_
         values = randomness.normal(size=count).astype(np.float32) * 1000 + 5
         values[randomness.random(count) < 0.1] = np.nan
         rows = randomness.integers(0, ROWS, count).astype(np.uint32)
-        parts.append(Seen(rows, randomness.integers(3, 30, count), values))
+        parts.append(Seen(rows, randomness.integers(3, 30, count), np.zeros(count, dtype=np.uint32), values))
     masks = [randomness.random(ROWS) < 0.5 for _ in range(3)]
     found = slice_curves(iter(parts), masks, first_step=5, last_step=25, bucket_steps=bucket_steps)
     rows, steps, values = (np.concatenate([getattr(p, name) for p in parts]) for name in ("rows", "steps", "values"))
@@ -39,7 +40,8 @@ def test_slices_equal_an_offline_computation(seed: int, bucket_steps: int, part_
 
 
 def test_an_infinite_value_makes_its_bucket_infinite_and_no_other() -> None:
-    seen = Seen(np.zeros(3, dtype=np.uint32), np.array([0, 1, 1]), np.array([1, np.inf, 2], dtype=np.float32))
+    zeros = np.zeros(3, dtype=np.uint32)
+    seen = Seen(zeros, np.array([0, 1, 1]), zeros, np.array([1, np.inf, 2], dtype=np.float32))
     (buckets,) = slice_curves([seen], [np.ones(1, dtype=bool)], first_step=0, last_step=1, bucket_steps=1)
     assert buckets.means.tolist() == [1, np.inf]
     assert np.isnan(buckets.deviations[1])
