@@ -127,12 +127,20 @@ class Studio:
             return False
 
     def stop(self) -> None:
+        """SIGTERM to every process, the last first. Raises AssertionError when one did not end in order and in time."""
+        faults = []
         for name in reversed(SERVICES):
+            process = self.processes[name]
+            was_running = process.running
             try:
-                self.processes[name].stop(timeout_secs=20)
+                status = process.stop()
             except subprocess.TimeoutExpired:
-                # Killed now. That services end in order is what tests of its own ask for, not the end of all tests.
-                print(f"{name} did not end within 20 s of SIGTERM")
+                faults.append(f"{name} did not end and was killed")
+                continue
+            # Services end with 0 when they were told to, and with 1 when they had to give up on their own end.
+            if was_running and status and name in ("ledger", "gateway", "ui"):
+                faults.append(f"{name} ended with {status}")
+        assert not faults, f"after SIGTERM {', '.join(faults)}:\n{self.logs()}"
 
     def logs(self) -> str:
         return "\n".join(f"=== {name}\n{process.output()[-4000:]}" for name, process in self.processes.items())

@@ -26,6 +26,7 @@ from weightslab_common import subjects, traces
 from weightslab_common.errors import DeadlineExceeded, Internal, Unavailable, WeightsLabError, error_for
 from weightslab_common.messages import parsed, read_into
 from weightslab_common.requests import REQUEST_ID_HEADER, current_request_id, working_for
+from weightslab_common.service import bounded
 
 log = logging.getLogger(__name__)
 
@@ -271,11 +272,17 @@ class Bus:
             self.client.request(subject, payload, timeout=timeout_secs, headers=headers or None)
         )
         self._asking.add(asking)
+        task = asyncio.current_task()
+        assert task is not None
+        cancelled_before = task.cancelling()
         try:
-            return await asking
+            reply = await asking
+            if task.cancelling() > cancelled_before:
+                # It came together with an answer, which nats-py then returns: the cancellation would be lost.
+                raise asyncio.CancelledError
+            return reply
         except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
+            if task.cancelling() > cancelled_before:
                 raise
             raise Unavailable(f"the message bus was lost before the {part} could answer: ask again") from None
         except nats.errors.NoRespondersError:
@@ -352,11 +359,12 @@ class Bus:
             await asyncio.wait(self._answering, timeout=CLOSE_STEP_SECS)
         if self.client.is_connected:
             try:
-                await self.client.flush(timeout=CLOSE_STEP_SECS)
+                # Its own limit is for the answer only: with a server that reads nothing it cannot even ask.
+                await bounded(self.client.flush(timeout=CLOSE_STEP_SECS), secs=2 * CLOSE_STEP_SECS)
             except (nats.errors.Error, TimeoutError, OSError) as error:
                 log.debug("what was pending may not have been sent: %s", error)
         if self._opened:
             try:
-                await asyncio.wait_for(self.client.close(), timeout=CLOSE_STEP_SECS)
+                await bounded(self.client.close(), secs=CLOSE_STEP_SECS)
             except (nats.errors.Error, TimeoutError, OSError) as error:
                 log.debug("the connection did not end in order: %s", error)

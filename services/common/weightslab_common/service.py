@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import faulthandler
 import logging
+import os
 import signal
-from collections.abc import AsyncIterator, Callable
+import threading
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from contextlib import AbstractAsyncContextManager
+from typing import Any
 
 log = logging.getLogger(__name__)
 
 
-def _cancel_when_told_to_stop() -> None:
-    """Cancel the running task at the first SIGTERM or SIGINT.
+def _cancel_when_told_to_stop(stop_secs: float) -> None:
+    """Cancel the running task at the first SIGTERM or SIGINT, and see that the process ends within `stop_secs` then.
 
     Later ones change nothing: a terminal and whoever started the process may both send one.
     """
@@ -26,17 +30,38 @@ def _cancel_when_told_to_stop() -> None:
         nonlocal told
         if not told:
             told = True
+            _end_within(stop_secs, loop)
             task.cancel()
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
 
 
-def run(open_service: Callable[[], AbstractAsyncContextManager[None]]) -> None:
-    """Run a service: enter its context, wait for a signal, leave its context. A signal ends the entering, too."""
+def _end_within(secs: float, loop: asyncio.AbstractEventLoop) -> None:
+    """End this process in `secs`, whatever it does then, and say what it hung on.
+
+    The one bound over all others: also of what no await of ours can bound, a thread or the end of the interpreter.
+    """
+
+    def give_up() -> None:
+        left = sorted(task.get_name() + " " + task.get_coro().__qualname__ for task in asyncio.all_tasks(loop))  # type: ignore[union-attr]
+        log.error("not stopped within %g s, and ended as it is; tasks left: %s", secs, ", ".join(left) or "none")
+        faulthandler.dump_traceback()
+        os._exit(1)
+
+    timer = threading.Timer(secs, give_up)
+    timer.daemon = True
+    timer.start()
+
+
+def run(open_service: Callable[[], AbstractAsyncContextManager[None]], *, stop_secs: float) -> None:
+    """Run a service: enter its context, wait for a signal, leave its context. A signal ends the entering, too.
+
+    The process ends with status 1 when it is still there `stop_secs` after the signal.
+    """
 
     async def main() -> None:
-        _cancel_when_told_to_stop()
+        _cancel_when_told_to_stop(stop_secs)
         with contextlib.suppress(asyncio.CancelledError):
             async with open_service():
                 await asyncio.Event().wait()
@@ -65,10 +90,12 @@ async def background(*tasks: asyncio.Task[None], patience_secs: float = 2.0) -> 
     try:
         yield
     finally:
-        await _end(set(tasks), patience_secs)
+        await end(tasks, patience_secs=patience_secs)
 
 
-async def _end(tasks: set[asyncio.Task[None]], patience_secs: float) -> None:
+async def end(tasks: Iterable[asyncio.Task[None]], *, patience_secs: float = 2.0) -> None:
+    """Cancel `tasks` and wait for them, as `background` does."""
+    tasks = set(tasks)
     pending, told = tasks, False
     while pending:
         for task in pending:
@@ -81,3 +108,18 @@ async def _end(tasks: set[asyncio.Task[None]], patience_secs: float) -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
     if told:
         raise asyncio.CancelledError
+
+
+async def bounded(work: Coroutine[Any, Any, object], *, secs: float) -> None:
+    """Do `work` for `secs` at most. Raises TimeoutError when it has not ended then, and what it raises itself.
+
+    asyncio.wait_for cancels, too, but then waits for the end of what it cancelled, however long that takes.
+    """
+    task = asyncio.create_task(work)
+    try:
+        ended, _ = await asyncio.wait([task], timeout=secs)
+    finally:
+        task.cancel()
+    if not ended:
+        raise TimeoutError(f"not done within {secs:g} s")
+    task.result()

@@ -94,6 +94,17 @@ class BusSettings(BusAccess, TracesSettings):
     )
 
 
+class StopSettings(ServiceSettings):
+    """For services that are told to stop by a signal."""
+
+    stop_secs: float = Field(
+        25.0,
+        gt=0,
+        validation_alias="WL_STOP_SECS",
+        description="A service that is told to stop ends within this, whatever is not done by then.",
+    )
+
+
 class DataSettings(ServiceSettings):
     """For services that keep files."""
 

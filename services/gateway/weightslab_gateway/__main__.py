@@ -63,7 +63,7 @@ def main() -> int:
     _allow_connections(told.max_connections)
     try:
         traces.configure("gateway", url=told.traces_url)
-        service.run(lambda: _running(told))
+        service.run(lambda: _running(told), stop_secs=told.stop_secs)
     except FailedPrecondition as error:
         sys.stderr.write(f"{error}\n")
         return 2

@@ -199,7 +199,9 @@ class Directory:
             patience_secs = FIRST_ANSWER_SECS
             while not any(entry.experiment == wanted for reply in found for entry in reply.experiments):
                 try:
-                    message = await asyncio.wait_for(replies.get(), timeout=patience_secs)
+                    # No wait_for: before Python 3.12 it drops a cancellation that comes together with a reply.
+                    async with asyncio.timeout(patience_secs):
+                        message = await replies.get()
                 except TimeoutError:
                     break
                 if message.headers and "Status" in message.headers:

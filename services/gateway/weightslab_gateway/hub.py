@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import TypeVar
 
 import betterproto
+import nats.errors
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from weightslab_common import subjects
 from weightslab_common.bus import Bus
 from weightslab_common.errors import WeightsLabError
 from weightslab_common.messages import parsed
+from weightslab_common.service import bounded, end, stop_if_cancelled
 from weightslab_proto.weightslab.bus.v1 import (
     EditEvent,
     LedgerHealthRequest,
@@ -47,6 +50,7 @@ QUEUE_MESSAGES = 1000
 LOOK_SECS = 1.0
 LOOK_TIMEOUT_SECS = 1.5
 REQUEST_TIMEOUT_SECS = 10.0
+UNSUBSCRIBE_SECS = 1.0
 EDITS_PER_PAGE = 500
 # Curves of no more points are told to new viewers whole.
 SHORT_CURVE_POINTS = 1000
@@ -90,13 +94,14 @@ class Hub:
         self._tasks = [asyncio.create_task(self._follow()), asyncio.create_task(self._keep_looking())]
 
     async def close(self) -> None:
+        """End both tasks and listen no more."""
         self._directory.unlisten(self.experiment, self._on_status)
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end(self._tasks)
         for subscription in self._subscriptions:
             if self._bus.connected:
-                await subscription.unsubscribe()
+                # A server that takes nothing more holds this up.
+                with contextlib.suppress(nats.errors.Error, TimeoutError, OSError):
+                    await bounded(subscription.unsubscribe(), secs=UNSUBSCRIBE_SECS)
 
     # For viewers.
 
@@ -169,6 +174,7 @@ class Hub:
     async def _follow(self) -> None:
         await self._loaded.wait()
         while True:
+            stop_if_cancelled()
             item = await self._queue.get()
             try:
                 if isinstance(item, LiveUpdate):
@@ -184,6 +190,7 @@ class Hub:
 
     async def _keep_looking(self) -> None:
         while True:
+            stop_if_cancelled()
             await asyncio.sleep(LOOK_SECS)
             try:
                 if not self._subscriptions and self._bus.connected:

@@ -7,14 +7,14 @@ from typing import Annotated
 
 from pydantic import Field, field_validator
 from pydantic_settings import NoDecode
-from weightslab_common.settings import BusSettings, DataSettings
+from weightslab_common.settings import BusSettings, DataSettings, StopSettings
 
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 Port = Annotated[int, Field(ge=0, le=65535)]
 Names = Annotated[tuple[str, ...], NoDecode]
 
 
-class GatewaySettings(BusSettings, DataSettings):
+class GatewaySettings(BusSettings, DataSettings, StopSettings):
     """Settings of `python -m weightslab_gateway`."""
 
     grpc_port: Port = Field(50051, validation_alias="GRPC_BACKEND_PORT", description="Port of gRPC.")

@@ -18,7 +18,7 @@ def main() -> int:
     logs.configure("ledger", level=settings.log_level, format=settings.log_format)
     try:
         traces.configure("ledger", url=settings.traces_url)
-        service.run(lambda: open_ledger(settings))
+        service.run(lambda: open_ledger(settings), stop_secs=settings.stop_secs)
     except FailedPrecondition as error:
         sys.stderr.write(f"{error}\n")
         return 2

@@ -223,6 +223,8 @@ class Ledger:
             idle = asyncio.create_task(experiment.activity.idle(self._settings.idle_unload_secs))
             try:
                 async with background(idle):
+                    # Lost on the way here it would be missed until the service gives up.
+                    stop_if_cancelled()
                     ended, _ = await asyncio.wait([renewing, idle, *tasks], return_when=asyncio.FIRST_COMPLETED)
             finally:
                 self._owned.pop(name, None)

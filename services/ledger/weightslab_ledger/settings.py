@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pydantic import Field
-from weightslab_common.settings import BusSettings, DataSettings
+from weightslab_common.settings import BusSettings, DataSettings, StopSettings
 
 
-class LedgerSettings(BusSettings, DataSettings):
+class LedgerSettings(BusSettings, DataSettings, StopSettings):
     """What one ledger process can be told."""
 
     redis_url: str = Field(

@@ -21,7 +21,7 @@ def main() -> int:
     except FailedPrecondition as error:
         sys.stderr.write(f"{error.message}\n")
         return 2
-    service.run(lambda: open_service(chosen, page=page, listener=listener))
+    service.run(lambda: open_service(chosen, page=page, listener=listener), stop_secs=chosen.stop_secs)
     return 0
 
 

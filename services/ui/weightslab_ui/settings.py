@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Literal
 
 from pydantic import Field
-from weightslab_common.settings import ServiceSettings
+from weightslab_common.settings import StopSettings
 
 LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
 
-class UiSettings(ServiceSettings):
+class UiSettings(StopSettings):
     """What `python -m weightslab_ui` reads."""
 
     port: int = Field(5173, validation_alias="VITE_PORT", ge=1, le=65535, description="Port of the page.")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import signal
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +15,7 @@ from weightslab_common import subjects
 from weightslab_common.bus import RUN_STREAM, Bus
 from weightslab_common.embedded import free_port, nats_command
 from weightslab_common.errors import InvalidArgument, NotFound, Unavailable
+from weightslab_common.service import end
 from weightslab_proto.weightslab.bus.v1 import LedgerHealthRequest, LedgerHealthResponse
 from weightslab_proto.weightslab.v1 import RunStatus
 
@@ -79,6 +82,45 @@ def test_a_not_found_keeps_its_class() -> None:
     from weightslab_common.errors import error_for
 
     assert isinstance(error_for(NotFound.status.value, "x"), NotFound)
+
+
+async def test_a_cancellation_that_comes_together_with_the_answer_is_kept(bus: Bus) -> None:
+    """Before Python 3.12 the library returns the answer then, and what asks for ever would not end."""
+    asked, may_answer = asyncio.Event(), asyncio.Event()
+
+    async def answer(request: LedgerHealthRequest) -> LedgerHealthResponse:
+        asked.set()
+        await may_answer.wait()
+        return LedgerHealthResponse(version="7")
+
+    await bus.serve(subjects.ledger("cancelled", "health"), LedgerHealthRequest, answer)
+    asking = asyncio.create_task(_ask(bus, subjects.ledger("cancelled", "health")))
+    await asked.wait()
+    (waiting,) = bus.client._resp_map.values()
+    waiting.add_done_callback(lambda _: asking.cancel())
+    may_answer.set()
+    await asyncio.wait([asking], timeout=30)
+    assert waiting.result().data, "the answer came"
+    assert asking.cancelled()
+
+
+async def test_it_closes_over_a_server_that_reads_nothing_any_more(tmp_path: Path) -> None:
+    port = free_port()
+    server = Process(nats_command(tmp_path / "nats", port=port), log=tmp_path / "log")
+    server.start()
+    bus = await Bus.connect(f"nats://127.0.0.1:{port}", name="test")
+    os.kill(server.pid, signal.SIGSTOP)
+    # More than the kernel takes, and more flushes than the library has room for: further ones wait for ever.
+    publishing = [asyncio.create_task(bus.client.publish("nobody", bytes(16 * 1024))) for _ in range(1500)]
+    try:
+        await asyncio.wait(publishing, timeout=1)
+        assert any(not task.done() for task in publishing), "nothing is stuck"
+        closing = asyncio.create_task(bus.close())
+        assert (await asyncio.wait([closing], timeout=60))[0], "the bus does not close"
+        closing.result()
+    finally:
+        await end(publishing)
+        server.kill()
 
 
 async def test_an_orderly_end_is_not_told_as_a_lost_connection(nats_url: str, caplog: pytest.LogCaptureFixture) -> None:

@@ -18,6 +18,7 @@ from grpclib.const import Handler
 from grpclib.protocol import H2Protocol
 from h2.config import H2Configuration
 from weightslab_common.ports import BACKLOG
+from weightslab_common.service import bounded
 
 from weightslab_gateway.connections import Connections, Patience
 from weightslab_gateway.protocol.call import Limits
@@ -104,6 +105,6 @@ class GrpcServer:
         if self._listener:
             with contextlib.suppress(TimeoutError):
                 # From Python 3.12 on it waits for connections, too.
-                await asyncio.wait_for(self._listener.wait_closed(), timeout=grace_secs)
+                await bounded(self._listener.wait_closed(), secs=grace_secs)
         for connection in list(self.connections):
             connection._abort()

@@ -35,7 +35,7 @@ def serve(host: str | None, port: int | None, experiment: str | None, data_dir: 
     """Serve the console for any experiment on the bus, until Ctrl-C. Port 0 takes a free one."""
     settings = load(ConsoleSettings, host=host, port=port, experiment=experiment, data_dir=data_dir)
     logs.configure("console", level=settings.log_level, format=settings.log_format)
-    service.run(lambda: announced(settings))
+    service.run(lambda: announced(settings), stop_secs=settings.stop_secs)
 
 
 @cli.command()

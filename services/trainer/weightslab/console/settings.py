@@ -6,12 +6,12 @@ import logging
 
 from pydantic import Field
 from weightslab_common.embedded import is_free
-from weightslab_common.settings import BusAccess, DataSettings
+from weightslab_common.settings import BusAccess, DataSettings, StopSettings
 
 log = logging.getLogger(__name__)
 
 
-class ConsoleSettings(BusAccess, DataSettings):
+class ConsoleSettings(BusAccess, DataSettings, StopSettings):
     """Where the console listens, and which bus it speaks on."""
 
     host: str = Field("localhost", validation_alias="CLI_HOST", min_length=1, description="Address of the console.")
