@@ -244,6 +244,7 @@ def main(sample_count: int, measure: Measure) -> None:
             run.add_curve(LONG_SIGNAL, "b0", walks(1, LONG_POINTS)["b0"])
             wait_until(studio.ready, what="the studio is ready", timeout_secs=60)
             found = in_browser(measure, studio, run)
+            run.close()
         finally:
             studio.stop()
     machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"

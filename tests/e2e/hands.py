@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from playwright.sync_api import Locator, Page, expect
-from weightslab_proto.weightslab.v1 import CurveKey, ListSignalsRequest, Mode
+from weightslab_proto.weightslab.v1 import CurveKey, ExportPointsRequest, ListSignalsRequest, Mode
 
 from tests.support.background import with_api
 from tests.support.main_job import LOSS, status
@@ -43,6 +43,14 @@ def rest(studio: Studio, page: Page) -> None:
         return all(curve.last_step == now.step - 1 for curve in curves if curve.key == key)
 
     wait_until(lambda: with_api(studio, stored), what="the ledger has the last step")
+
+
+async def stored_points(api: Api) -> int:
+    """Raw points of the loss that the ledger exports, over all branches and modes."""
+    curves = (await api.signals.list_signals(ListSignalsRequest(experiment=EXPERIMENT))).curves
+    keys = [curve.key for curve in curves if curve.key.signal == LOSS]
+    request = ExportPointsRequest(experiment=EXPERIMENT, keys=keys)
+    return sum([len(chunk.steps) // 8 async for chunk in api.signals.export_points(request)])
 
 
 def cell(page: Page, number: int) -> Locator:

@@ -13,7 +13,6 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 from weightslab_proto.weightslab.v1 import (
     EditOperation,
-    ExportPointsRequest,
     ListEditsRequest,
     ListSignalsRequest,
     Mode,
@@ -21,21 +20,13 @@ from weightslab_proto.weightslab.v1 import (
 )
 
 from tests.e2e.conftest import OpenPage
-from tests.e2e.hands import cell, filter_by, number_of, rest, train, uid_of, uids_of
+from tests.e2e.hands import cell, filter_by, number_of, rest, stored_points, train, uid_of, uids_of
 from tests.support.background import with_api
 from tests.support.main_job import query, status
 from tests.support.processes import wait_until
 from tests.support.studio import EXPERIMENT, TOKEN, VIEWER_TOKEN, Api, Studio
 
 pytestmark = [pytest.mark.timeout(300)]
-
-
-async def _stored_points(api: Api) -> int:
-    """Raw points of the loss that the ledger exports, over all branches and modes."""
-    curves = (await api.signals.list_signals(ListSignalsRequest(experiment=EXPERIMENT))).curves
-    keys = [curve.key for curve in curves if curve.key.signal == "train/loss"]
-    request = ExportPointsRequest(experiment=EXPERIMENT, keys=keys)
-    return sum([len(chunk.steps) // 8 async for chunk in api.signals.export_points(request)])
 
 
 def test_the_theme_is_remembered(page: Page) -> None:
@@ -237,7 +228,7 @@ def test_an_export_holds_every_point_with_its_branch(studio: Studio, page: Page,
     rest(studio, page)
     card = page.locator('[data-testid="plot-card"][data-signal="train/loss"]')
 
-    stored = with_api(studio, _stored_points)
+    stored = with_api(studio, stored_points)
     card.hover()
     for kind in ("csv", "json"):
         with page.expect_download() as download:
@@ -290,7 +281,7 @@ def test_a_lost_gateway_is_told_and_nothing_is_missing_after(studio: Studio, ope
     expect(page.get_by_test_id("state-pill")).to_have_attribute("data-state", "paused")
 
     wait_until(
-        lambda: int(card.get_attribute("data-points") or 0) == with_api(studio, _stored_points),
+        lambda: int(card.get_attribute("data-points") or 0) == with_api(studio, stored_points),
         what="the plot holds what the ledger holds",
     )
 

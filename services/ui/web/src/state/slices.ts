@@ -32,9 +32,10 @@ export function followSlices(
   const stop = new AbortController();
   let timer = 0;
   const load = async () => {
-    const slices = await fetchSlices(key, tags, stop.signal);
+    // Nobody looks at a hidden tab.
+    const slices = document.hidden ? null : await fetchSlices(key, tags, stop.signal);
     if (stop.signal.aborted) return;
-    onSlices(slices);
+    if (slices) onSlices(slices);
     timer = window.setTimeout(load, EVERY_MS);
   };
   timer = window.setTimeout(load, SETTLE_MS);

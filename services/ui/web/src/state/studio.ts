@@ -18,7 +18,8 @@ import { followTrajectories } from './trajectories';
 import * as view from './view';
 
 const LIST_EVERY_MS = 2000;
-const REST_AFTER_MS = 60_000;
+/** A hidden tab keeps its stream for so long: whoever looks at another one for a moment comes back to a live page. */
+const REST_AFTER_MS = 5_000;
 const EDIT_SETTLE_MS = 120;
 
 export const linkState = signal<LinkState>({ kind: 'connecting' });
@@ -62,13 +63,16 @@ function receive(message: WatchResponse): void {
     view.liveRevision.value = newest.revision;
     if (newest.counters) run.counters.value = newest.counters;
   }
-  if (view.editsAreNew() && !editsPending) {
-    // Edits come in bursts; one page for all of them.
-    editsPending = window.setTimeout(() => {
-      editsPending = 0;
-      void sample.refreshAll();
-    }, EDIT_SETTLE_MS);
-  }
+  followEdits();
+}
+
+/** Edits come in bursts; one page for all of them, and none while nobody looks. */
+function followEdits(): void {
+  if (editsPending || document.hidden || !view.editsAreNew()) return;
+  editsPending = window.setTimeout(() => {
+    editsPending = 0;
+    void sample.refreshAll();
+  }, EDIT_SETTLE_MS);
 }
 
 /** Fetches what the stream only hints at: columns after new samples, checkpoints after a new one. */
@@ -226,8 +230,12 @@ function restWhileHidden(): void {
   let timer = 0;
   document.addEventListener('visibilitychange', () => {
     clearTimeout(timer);
-    if (document.hidden) timer = window.setTimeout(() => link.rest(), REST_AFTER_MS);
-    else if (run.experimentName.value) link.start();
+    if (document.hidden) {
+      timer = window.setTimeout(() => link.rest(), REST_AFTER_MS);
+      return;
+    }
+    if (run.experimentName.value) link.start();
+    followEdits();
   });
 }
 
