@@ -9,6 +9,7 @@ All in one process, because two processes that do the same differ by up to 10 % 
 from __future__ import annotations
 
 import argparse
+import functools
 import gc
 import json
 import os
@@ -110,28 +111,36 @@ class Loops:
         return [child.pid for child in psutil.Process().children(recursive=True)]
 
     def hand_off(self, calls: int) -> dict[str, dict[str, float]]:
-        """Microseconds that telling of a batch takes on this thread, between pieces of work as long as a small step."""
+        """Microseconds that telling of a batch takes on this thread, after work that leaves caches cold."""
         import weightslab as wl
 
         logits, targets = torch.randn(HAND_OFF_SAMPLES, 10), torch.randint(10, (HAND_OFF_SAMPLES,))
         loader = wl.watch_loader(
-            DataLoader(TensorDataset(torch.zeros(HAND_OFF_SAMPLES, 1), targets), batch_size=HAND_OFF_SAMPLES),
+            DataLoader(TensorDataset(torch.zeros(HAND_OFF_SAMPLES, 1)), batch_size=HAND_OFF_SAMPLES),
             split="handoff",
             train=False,
         )
         criterion = self.loops["watched"].criterion
         plain, work = nn.CrossEntropyLoss(), torch.randn(384, 384)
-        uids = list(range(HAND_OFF_SAMPLES))
         values = {name: torch.rand(HAND_OFF_SAMPLES) for name in ("a", "b", "c", "d")}
-        added: dict[str, list[tuple[float, float]]] = {"watched_loss": [], "four_signals": []}
+        numbers = list(range(HAND_OFF_SAMPLES))
+        named: dict[str, list[Any]] = {"numbers": numbers, "texts": list(map(str, numbers))}
+        pieces = {
+            "plain_loss": lambda: plain(logits, targets),
+            "watched_loss": lambda: criterion(logits, targets),
+            # The least that any hand-off of values that the loop may change must do.
+            "bare_copies": lambda: [value.detach().numpy().copy() for value in values.values()],
+        } | {
+            f"four_signals_by_{kind}": functools.partial(wl.log_sample_signals, uids, split="handoff", **values)
+            for kind, uids in named.items()
+        }
+        times: dict[str, list[tuple[float, float]]] = {name: [] for name in pieces}
         for _ in loader:
             for _ in range(calls):
-                torch.mm(work, work)
-                without = _timed(lambda: plain(logits, targets))
-                with_watch = _timed(lambda: criterion(logits, targets))
-                added["watched_loss"].append((with_watch[0] - without[0], with_watch[1] - without[1]))
-                added["four_signals"].append(_timed(lambda: wl.log_sample_signals(uids, split="handoff", **values)))
-        return {name: _percentiles(times) for name, times in added.items()}
+                for name, piece in pieces.items():
+                    torch.mm(work, work)
+                    times[name].append(_timed(piece))
+        return {name: _percentiles(each) for name, each in times.items()}
 
     def values(self, count: int) -> float:
         """Log so many values of samples, as fast as the publisher sends them, and return the resident MB after it."""

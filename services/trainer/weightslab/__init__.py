@@ -75,7 +75,9 @@ def __getattr__(name: str) -> Any:
     # torch is imported when something is watched, not before: the `weightslab` command needs none of it.
     if name in __all__:
         module = "weightslab.compatibility" if name in _COMPATIBILITY else "weightslab.api"
-        return getattr(importlib.import_module(module), name)
+        # Kept, because this way costs more than most calls do, and some are made for every batch.
+        found = globals()[name] = getattr(importlib.import_module(module), name)
+        return found
     raise AttributeError(f"module 'weightslab' has no attribute {name!r}")
 
 

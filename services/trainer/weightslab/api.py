@@ -27,7 +27,7 @@ from weightslab.loader import WatchedLoader, is_iterable
 from weightslab.losses import Watched, WatchedLoss
 from weightslab.norms import LayerNorms
 from weightslab.operations import ModelState
-from weightslab.records import TRAIN_MODE, Batch, Record, copied_event, hand_off
+from weightslab.records import TRAIN_MODE, Batch, Record, Uids, copied_event, hand_off
 from weightslab.retention import Retention
 from weightslab.run import Run, unique_name
 from weightslab.service import Service, experiment_name
@@ -185,22 +185,28 @@ def watch_hyperparameters(parameters: Any) -> Any:
     return parameters
 
 
-def log_sample_signals(
-    uids: Sequence[object], *, split: str | None = None, **values: Sequence[float] | torch.Tensor
-) -> None:
+def log_sample_signals(uids: Uids, *, split: str | None = None, **values: Sequence[float] | torch.Tensor) -> None:
     """Publish values of samples that the loop knows of, as `<split>/<name>`; `split` defaults to that of the batch."""
     run = _run()
     batch = _batch_of(run, uids, split)
-    columns = {name: _column(name, column, count=len(batch.positions)) for name, column in values.items()}
-    on_device = next(
-        (column for column in values.values() if isinstance(column, torch.Tensor) and column.is_cuda), None
-    )
+    shape = batch.positions.shape
+    columns: dict[str, Any] = {}
+    on_device: torch.Tensor | None = None
+    for name, column in values.items():
+        if isinstance(column, torch.Tensor):
+            columns[name] = handed = hand_off(column)
+            if type(handed) is not np.ndarray:
+                on_device = column
+        else:
+            columns[name] = handed = np.array(column, dtype=np.float32)
+        if handed.shape != shape:
+            raise InvalidArgument(f"{name} has the shape {tuple(handed.shape)}, {len(batch.positions)} uids were given")
     ready = None if on_device is None else copied_event(on_device)
     run.ring.add(Record(run.moment(), f"{batch.split.name}/", None, batch, columns, derive=None, ready=ready))
 
 
 def log_predictions(
-    uids: Sequence[object],
+    uids: Uids,
     *,
     split: str | None = None,
     masks: torch.Tensor | np.ndarray[Any, Any] | None = None,
@@ -235,7 +241,7 @@ def log_predictions(
         run.predictions.add(record)
 
 
-def _batch_of(run: Run, uids: Sequence[object], split: str | None) -> Batch:
+def _batch_of(run: Run, uids: Uids, split: str | None) -> Batch:
     """The samples that the user names, of `split` or else of the split of the present batch."""
     named = run.splits.get(split) if split else (run.batch.split if run.batch else None)
     if named is None:
@@ -424,11 +430,3 @@ def _kind_of(dataset: Any) -> Kind:
         # The user's dataset may raise anything; without a kind its samples are shown without an image.
         log.debug("the first sample shows no image: %s", error)
         return Kind()
-
-
-def _column(name: str, values: Sequence[float] | torch.Tensor, *, count: int) -> Any:
-    """One number per sample, handed off. Raises InvalidArgument on another shape."""
-    column = hand_off(values) if isinstance(values, torch.Tensor) else np.array(values, dtype=np.float32)
-    if column.shape != (count,):
-        raise InvalidArgument(f"{name} has the shape {tuple(column.shape)}, {count} uids were given")
-    return column

@@ -11,7 +11,7 @@ import copy
 import functools
 import inspect
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from torch.nn import functional
 
 from weightslab import predictions
 from weightslab.derivation import Columns, CrossEntropyTerms, binary, classification, regression
-from weightslab.records import TRAIN_MODE, Batch, Record, copied_event, hand_off
+from weightslab.records import TRAIN_MODE, Batch, Record, Uids, copied_event, hand_off
 
 if TYPE_CHECKING:
     from weightslab.run import Run
@@ -47,14 +47,14 @@ class Watched:
             raise AttributeError(name)
         return getattr(self._call, name)
 
-    def __call__(self, *args: Any, uids: Sequence[object] | None = None, **kwargs: Any) -> Any:
+    def __call__(self, *args: Any, uids: Uids | None = None, **kwargs: Any) -> Any:
         result = self._call(*args, **kwargs)
         batch = self._batch(uids)
         columns, derive = self._columns(args, kwargs, result=result, batch=batch)
         self._run.ring.add(_record(self._run, self._name, result=result, batch=batch, columns=columns, derive=derive))
         return result
 
-    def _batch(self, uids: Sequence[object] | None) -> Batch | None:
+    def _batch(self, uids: Uids | None) -> Batch | None:
         batch = self._run.batch
         if uids is None:
             return batch
@@ -152,7 +152,9 @@ def _record(
     ready = None
     if isinstance(result, torch.Tensor):
         on_device = result
-        result = hand_off(result) if result.numel() == 1 else hand_off(result.detach().float().mean())
+        single = result if result.numel() == 1 else result.detach().float().mean()
+        # On the CPU there is no device to wait for, and a number is the cheapest copy.
+        result = single.item() if single.is_cpu else hand_off(single)
         ready = copied_event(on_device)
     return Record(run.moment(), signal, result, batch, columns, derive, ready)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import numpy as np
@@ -15,6 +15,9 @@ from weightslab.split import Split
 # int of the proto enum: the training thread must not pay for more.
 TRAIN_MODE = 1
 AUDIT_MODE = 2
+
+# How a loop names samples: one uid, a text or a whole number, per sample.
+Uids = Sequence[object] | torch.Tensor | NDArray[Any]
 
 
 class Moment(NamedTuple):
@@ -145,4 +148,7 @@ class Ring(Generic[HandedT]):
 
 def _size(record: Handed) -> int:
     # 256 bytes stand for the record itself.
-    return 256 + sum(int(column.nbytes) for column in record.columns.values())
+    size = 256
+    for column in record.columns.values():
+        size += column.nbytes
+    return size

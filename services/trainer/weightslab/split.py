@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import operator
+from array import array
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -46,6 +48,8 @@ class Split:
         # The count of changes of `discarded`; also tells cheaply that nothing was ever discarded.
         self.version = 0
         self._position_of: dict[str, int] | None = None
+        # Whether each uid is the sample's index: then numbers are positions, and no table of uids is needed.
+        self._is_numbered = all(map(operator.eq, catalog.uids, map(str, range(len(catalog.uids)))))
 
     @property
     def name(self) -> str:
@@ -73,8 +77,25 @@ class Split:
             self.discarded = mask
             self.version += 1
 
-    def positions_of(self, uids: Sequence[object]) -> NDArray[np.uint32]:
-        """Positions of samples by uid. Raises InvalidArgument that names those that do not exist."""
+    def positions_of(self, uids: Any) -> NDArray[np.uint32]:
+        """Positions of samples by uid, in a sequence, an array or a tensor; whole numbers stand for their text.
+
+        Raises InvalidArgument that names those that do not exist.
+        """
+        if hasattr(uids, "reshape"):
+            # An array or a tensor.
+            uids = uids.reshape(-1).tolist()
+        if self._is_numbered:
+            try:
+                # Refuses what is no whole number, and negative ones; few calls, because they meet cold caches.
+                positions = array("I", uids)
+                if max(positions, default=0) < len(self):
+                    return np.frombuffer(positions, dtype=np.uint32)
+            except (TypeError, OverflowError):
+                pass
+        return self._looked_up(uids)
+
+    def _looked_up(self, uids: Sequence[object]) -> NDArray[np.uint32]:
         if self._position_of is None:
             self._position_of = {uid: position for position, uid in enumerate(self.catalog.uids)}
         try:

@@ -15,6 +15,7 @@ from typing import Any
 import nats.errors
 import nats.js.errors
 import pytest
+import torch
 import weightslab as wl
 from weightslab.records import TRAIN_MODE
 from weightslab_common import embedded, subjects
@@ -100,6 +101,20 @@ async def test_values_that_the_user_logs_are_published_by_uid(script: MakeScript
     wl.log_sample_signals(["3", 1], split="val", hardness=[0.5, 0.25])
     running.end()
     assert sorted(await peer.values("val/hardness")) == [(0, 1, 0.25), (0, 3, 0.5)]
+
+
+async def test_logged_values_are_those_of_the_call_whatever_the_loop_does_to_its_tensors(
+    script: MakeScript, peer: Peer
+) -> None:
+    running = script()
+    await peer.attached()
+    uids, loss, weights = torch.tensor([3, 1]), torch.tensor([0.5, 0.25]), torch.ones(2, requires_grad=True)
+    wl.log_sample_signals(uids, split="val", hardness=loss, weight=weights)
+    for tensor in (uids, loss, weights.detach()):
+        tensor.zero_()
+    running.end()
+    assert sorted(await peer.values("val/hardness")) == [(0, 1, 0.25), (0, 3, 0.5)]
+    assert sorted(await peer.values("val/weight")) == [(0, 1, 1.0), (0, 3, 1.0)]
 
 
 async def test_a_fault_while_the_status_is_made_does_not_end_the_publishing(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,7 @@ from weightslab.messages import registrations
 from weightslab.split import (
     Catalog,
     MetadataColumn,
+    Split,
     class_names_of,
     metadata_columns,
     registration_id,
@@ -98,8 +101,30 @@ def test_a_large_registration_comes_in_parts_without_a_gap() -> None:
     assert numbers.tolist() == list(range(count))
 
 
+@pytest.mark.parametrize(
+    "uids", [["2", "0"], [2, 0], ["2", 0], (2, 0), np.array([2, 0]), np.array(["2", "0"]), torch.tensor([[2], [0]])]
+)
+@pytest.mark.parametrize("names", [("0", "1", "2"), ("0", "01", "2"), ("0", "7", "2")])
+def test_samples_are_found_by_text_or_number_in_any_sequence(names: tuple[str, ...], uids: Any) -> None:
+    found = split_named(names).positions_of(uids)
+    assert found.dtype == np.uint32
+    assert found.tolist() == [2, 0]
+
+
+@pytest.mark.parametrize(
+    ("uids", "unknown"), [([1, 3], "3"), ([-1], "-1"), ([1.0], "1.0"), (np.array([2**40]), "1099")]
+)
+def test_what_is_no_number_of_a_sample_is_refused(uids: Any, unknown: str) -> None:
+    with pytest.raises(InvalidArgument, match=f"'train' has no sample '{unknown}"):
+        split_of(Numbered(3)).positions_of(uids)
+    assert split_of(Numbered(3)).positions_of([]).tolist() == []
+
+
+def split_named(uids: tuple[str, ...]) -> Split:
+    return Split(Catalog("train", uids, (), (), "", 0, "id"), Numbered(len(uids)))
+
+
 def test_unknown_uids_are_named() -> None:
     split = split_of(Numbered(3))
-    assert split.positions_of(["2", 0]).tolist() == [2, 0]
     with pytest.raises(InvalidArgument, match="'train' has no sample '3', 'x'"):
         split.positions_of(["3", "1", "x"])
