@@ -9,6 +9,8 @@ since another may have changed metadata meanwhile; the same message, read again 
 
 from __future__ import annotations
 
+import threading
+from collections import deque
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -104,11 +106,35 @@ class Split:
     slice_count: int = 0
     layers: list[str] = field(default_factory=list)
     registration_id: str = ""
-    row_of: dict[str, int] = field(default_factory=dict)
     # None until a registration has replaced another.
     change: Change | None = None
     # Rows of the split from here on were made after its newest registration was complete.
     first_new_row: int = 0
+    _row_of: dict[str, int] = field(default_factory=dict)
+    # Uids that are not in it yet, each list with the row of its first: after a restart a page is sooner there.
+    _unindexed: deque[tuple[int, list[str]]] = field(default_factory=deque)
+    # Queries look for uids from other threads.
+    _guard: threading.Lock = field(default_factory=threading.Lock)
+
+    def add(self, uids: list[str], *, first_row: int) -> None:
+        """Give rows from `first_row` on to new uids."""
+        self._unindexed.append((first_row, uids))
+
+    def index_some(self) -> bool:
+        """Index what came in one part, so that nobody waits for all of it later; false when everything is."""
+        with self._guard:
+            if not self._unindexed:
+                return False
+            first, uids = self._unindexed.popleft()
+            self._row_of.update(zip(uids, range(first, first + len(uids)), strict=True))
+            return True
+
+    @property
+    def row_of(self) -> dict[str, int]:
+        """The row of each uid, of samples that are gone as well. Not to be changed."""
+        while self.index_some():
+            pass
+        return self._row_of
 
 
 class Catalog:
@@ -231,7 +257,7 @@ class Catalog:
         self._present = grown(self._present, end, False)
         self._split_index[first:end] = split.index
         self._present[first:end] = True
-        split.row_of.update(zip(uids, range(first, end), strict=True))
+        split.add(uids, first_row=first)
         self.uids.extend(uids)
 
     def _complete(self, split: Split, registration_id: str, registration: Registration) -> None:
@@ -266,6 +292,10 @@ class Catalog:
             column = column or NumberColumn()
             column.put(rows, values)
         self.metadata[name] = column
+
+    def index_some(self) -> bool:
+        """Prepare a part of the catalog for being asked for uids; false when nothing is left to do."""
+        return any(split.index_some() for split in self.splits)
 
     def split_named(self, name: str) -> Split:
         """Raises NotFound, naming the splits there are."""

@@ -87,7 +87,7 @@ class Editor:
     async def load(self) -> None:
         """Read the log, and compare what it adds up to with the bitmaps. Raises Unavailable."""
         await self._catch_up()
-        for sentence in differences(self.state, await self._store.bitmaps()):
+        for sentence in await asyncio.to_thread(differences, self.state, await self._store.bitmaps()):
             log.error("%s: the log counts, and the store disagrees: %s", self._experiment, sentence)
 
     async def _catch_up(self) -> None:

@@ -84,12 +84,12 @@ class Experiment:
             )
 
     async def load(self) -> None:
-        """Read what the store and the disk have, both at once. Raises Unavailable, OSError."""
+        """Read what the store and the disk have, all at once. Raises Unavailable, OSError."""
         opening = asyncio.create_task(asyncio.to_thread(self.ingest.load))
         try:
-            async for part in self._catalog_store.load():
-                self.catalog.apply(part)
-            await self.editor.load()
+            reading = [asyncio.create_task(self._load_catalog()), asyncio.create_task(self.editor.load())]
+            async with background(*reading):
+                await asyncio.gather(*reading)
             await asyncio.shield(opening)
             await asyncio.to_thread(self.ingest.convert_former)
         except BaseException:
@@ -106,6 +106,10 @@ class Experiment:
             len(self.ingest.curves.curves),
         )
 
+    async def _load_catalog(self) -> None:
+        async for part in self._catalog_store.load():
+            self.catalog.apply(part)
+
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[list[asyncio.Task[None]]]:
         """Take in the stream and tell what was stored, while in this context; gives the tasks, which never end."""
@@ -119,15 +123,17 @@ class Experiment:
         )
         reading = asyncio.create_task(reader.run(snapshot_interval_secs=self._settings.snapshot_interval_secs))
         telling = asyncio.create_task(feed.run(self._publish_live))
-        checking = asyncio.create_task(self._check_values())
+        checking = asyncio.create_task(self._finish_loading())
         try:
             async with background(reading, telling, checking):
                 yield [reading, telling]
         finally:
             await self._close(reader)
 
-    async def _check_values(self) -> None:
-        """Find damage in old files without keeping anyone waiting."""
+    async def _finish_loading(self) -> None:
+        """Do what no page waits for: index uids, and look for damage in old files."""
+        while await asyncio.to_thread(self.catalog.index_some):
+            stop_if_cancelled()
         try:
             while await asyncio.to_thread(self.ingest.values.check_next):
                 stop_if_cancelled()

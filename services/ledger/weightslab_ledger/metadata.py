@@ -67,7 +67,10 @@ class TextColumn:
         if not len(rows):
             return
         self._codes = grown(self._codes, int(rows.max()) + 1, 0)
-        self._codes[rows] = [self._code(text) for text in texts]
+        found = map(self._code_of.get, texts)
+        self._codes[rows] = [
+            self._code(text) if code is None else code for text, code in zip(texts, found, strict=True)
+        ]
 
     def _code(self, text: str) -> int:
         code = self._code_of.get(text)
