@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -22,7 +23,7 @@ from nats.aio.subscription import Subscription
 from nats.js import JetStreamContext
 from nats.js.api import DiscardPolicy, StorageType, StreamConfig
 
-from weightslab_common import subjects, traces
+from weightslab_common import calls, subjects, traces
 from weightslab_common.errors import DeadlineExceeded, Internal, Unavailable, WeightsLabError, error_for
 from weightslab_common.messages import parsed, read_into
 from weightslab_common.requests import REQUEST_ID_HEADER, current_request_id, working_for
@@ -104,6 +105,8 @@ class Bus:
         # Requests that wait for an answer.
         self._asking: set[asyncio.Task[Msg]] = set()
         self._answering: set[asyncio.Task[None]] = set()
+        self._calls = calls.Calls()
+        self._hears_left = False
 
     @classmethod
     async def connect(
@@ -252,7 +255,8 @@ class Bus:
 
         `part` is who should answer (`ledger`, `trainer`, …), for the error. Raises the WeightsLabError the peer
         raised, Unavailable when nobody listens, DeadlineExceeded when no answer comes in time. The id of the request
-        that the calling task works for, and its trace, travel along.
+        that the calling task works for, and its trace, travel along. When the calling task is cancelled the peer is
+        told, so that it can stop.
         """
         if not self.connected:
             # nats-py would queue the request and let it run into its timeout.
@@ -267,10 +271,10 @@ class Bus:
 
     async def _ask(self, subject: str, payload: bytes, *, timeout_secs: float, part: str) -> Msg:
         request_id = current_request_id()
+        call = secrets.token_hex(8)
         headers = traces.headers() | ({REQUEST_ID_HEADER: request_id} if request_id else {})
-        asking = asyncio.create_task(
-            self.client.request(subject, payload, timeout=timeout_secs, headers=headers or None)
-        )
+        headers |= {calls.CALL_HEADER: call, calls.TIMEOUT_HEADER: str(max(0, round(timeout_secs * 1000)))}
+        asking = asyncio.create_task(self.client.request(subject, payload, timeout=timeout_secs, headers=headers))
         self._asking.add(asking)
         task = asyncio.current_task()
         assert task is not None
@@ -283,6 +287,7 @@ class Bus:
             return reply
         except asyncio.CancelledError:
             if task.cancelling() > cancelled_before:
+                self._do_beside(self._tell_left(call))
                 raise
             raise Unavailable(f"the message bus was lost before the {part} could answer: ask again") from None
         except nats.errors.NoRespondersError:
@@ -294,6 +299,29 @@ class Bus:
         finally:
             self._asking.discard(asking)
 
+    def _do_beside(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Do what `close` waits for."""
+        task = asyncio.create_task(work)
+        self._answering.add(task)
+        task.add_done_callback(self._answering.discard)
+        return task
+
+    async def _tell_left(self, call: str) -> None:
+        try:
+            await self.client.publish(subjects.LEFT, call.encode())
+        except (nats.errors.Error, OSError) as error:
+            log.debug("the end of a call could not be told: %s", error)
+
+    async def _hear_left(self) -> None:
+        if self._hears_left:
+            return
+        self._hears_left = True
+
+        async def left(message: Msg) -> None:
+            self._calls.left(message.data.decode("ascii", "replace"))
+
+        await self.client.subscribe(subjects.LEFT, cb=left)
+
     async def serve(
         self,
         subject: str,
@@ -302,11 +330,17 @@ class Bus:
         *,
         queue: str = "",
         max_concurrent: int = 64,
+        may_stop: bool = False,
     ) -> Subscription:
-        """Answer requests on `subject` by `handler`, at most `max_concurrent` at once; the others wait."""
+        """Answer requests on `subject` by `handler`, at most `max_concurrent` at once; the others wait.
+
+        With `may_stop` the handler is cancelled when its caller has left or has no time any more. Else it goes on, and
+        may ask by `calls.stop_if_unwanted`; what was not begun by then is not done.
+        """
+        await self._hear_left()
         gate = asyncio.Semaphore(max_concurrent)
 
-        async def answer(message: Msg) -> None:
+        async def answer(message: Msg, call: calls.Call) -> None:
             given = message.headers or {}
             async with gate:
                 headers = None
@@ -317,7 +351,9 @@ class Bus:
                             subjects.verb_of(message.subject), kind="server", parent=given, subject=message.subject
                         ),
                     ):
-                        payload = bytes(await handler(read_into(request_type(), message.data)))
+                        request = read_into(request_type(), message.data)
+                        reply = await calls.answer(call, lambda: handler(request), may_stop=may_stop)
+                        payload = bytes(reply)
                 except WeightsLabError as error:
                     headers, payload = {STATUS_HEADER: str(error.status.value)}, error.message.encode()
                 except Exception:
@@ -331,9 +367,8 @@ class Bus:
                         log.warning("a reply on %s could not be sent: %s", subject, error)
 
         async def received(message: Msg) -> None:
-            task = asyncio.create_task(answer(message))
-            self._answering.add(task)
-            task.add_done_callback(self._answering.discard)
+            call = self._calls.begin(message.headers or {})
+            self._do_beside(answer(message, call)).add_done_callback(lambda _: self._calls.end(call))
 
         return await self.client.subscribe(subject, queue=queue, cb=received)
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 # Not a slug, so it never collides with an experiment.
 ALL_EXPERIMENTS = "$all"
 
+# Tells whoever answers a call that its caller has left.
+LEFT = "wl.$left"
+
 SIGNALS = "signals"
 VALUES = "values"
 SAMPLES = "samples"

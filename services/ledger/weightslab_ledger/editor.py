@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 import numpy as np
 from weightslab_common import subjects
 from weightslab_common.bus import Bus
+from weightslab_common.calls import stop_if_unwanted
 from weightslab_common.columns import U32, pack
 from weightslab_common.errors import Aborted, InvalidArgument, Unavailable, WeightsLabError
 from weightslab_proto.weightslab.bus.v1 import ApplyEditRequest, ApplyEditResponse, EditEvent
@@ -108,8 +109,9 @@ class Editor:
     ) -> Edit:
         """Make an edit. `target` finds the rows at the revision at which the edit is applied.
 
-        Raises InvalidArgument, NotFound, Aborted, ResourceExhausted, Unavailable; then nothing is changed, except that
-        after Unavailable the edit may have been made, which a retry with the same id finds out.
+        Raises InvalidArgument, NotFound, Aborted, ResourceExhausted, Unavailable, and DeadlineExceeded when nobody
+        waits any more before it is written. Nothing is changed then, except that after Unavailable the edit may have
+        been made, which a retry with the same id finds out.
         """
 
         async def plan(now: int) -> Entry:
@@ -144,7 +146,9 @@ class Editor:
                 await self._catch_up()
             if known := self.state.known(edit_id):
                 return edit_message(known, self._counters())
+            stop_if_unwanted()
             entry = await plan(int(time.time() * 1000))
+            stop_if_unwanted()
             await self._write(entry)
             edit = edit_message(entry.summary, self._counters())
             event = event_of(entry, edit)

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import betterproto
 import numpy as np
 from weightslab_common import __version__, names
+from weightslab_common.calls import stop_if_unwanted
 from weightslab_common.columns import F64, I64, U8, U32, pack, pack_bits
 from weightslab_common.errors import FailedPrecondition, InvalidArgument, NotFound
 from weightslab_proto.weightslab.bus import v1 as bus
@@ -73,6 +74,7 @@ T = TypeVar("T")
 
 
 def _column(frame: Frame, name: str, rows: Rows) -> Column:
+    stop_if_unwanted()
     values = frame.values_at(name, rows)
     if isinstance(values, TextValues):
         return Column(name=name, kind=ColumnKind.TEXT, texts=values.texts())
@@ -90,6 +92,7 @@ def _field(frame: Frame, info: ColumnInfo, rows: Rows) -> Field:
 
 
 def _facet(frame: Frame, name: str, mask: Mask) -> Facet:
+    stop_if_unwanted()
     counted = count_values(frame.column(name), mask)
     is_class = name == "target"
     values = [

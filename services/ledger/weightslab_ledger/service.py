@@ -257,7 +257,9 @@ class Ledger:
             for method, (request_type, handler) in Handlers(experiment).methods().items():
                 subject = subjects.ledger(experiment.name, method)
                 answer = experiment.activity.noting(handler)
-                subscriptions.append(await self._bus.serve(subject, request_type, answer))
+                # An edit that is being written must be told to everyone.
+                may_stop = method not in ("edit_samples", "undo_edit")
+                subscriptions.append(await self._bus.serve(subject, request_type, answer, may_stop=may_stop))
             yield
 
 

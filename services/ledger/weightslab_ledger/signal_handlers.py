@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from weightslab_common.calls import stop_if_unwanted
 from weightslab_common.columns import F32, F64, I64, pack
 from weightslab_common.errors import InvalidArgument, NotFound
 from weightslab_proto.weightslab.v1 import (
@@ -198,6 +199,7 @@ def _clipped(kept: tuple[int, int] | None, request: GetSliceCurvesRequest) -> tu
 
 
 def _curve_message(curve: curves.Curve, request: GetCurvesRequest, budget: int) -> Curve:
+    stop_if_unwanted()
     chosen = curve.choose(
         curves.Wanted(
             first_step=request.first_step,

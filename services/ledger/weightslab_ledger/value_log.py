@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from weightslab_common.calls import stop_if_unwanted
 
 from weightslab_ledger.chunks import Chunk, Entries, Seen, Selection, by_row, joined, joined_seen, pack_chunk
 from weightslab_ledger.curves import Key
@@ -205,12 +206,14 @@ class ValueLog:
     ) -> Iterator[Seen]:
         """The values of a curve in a range of steps, of all samples or those that are wanted. Blocks.
 
-        In the order they came, but for chunks, which are ordered by row and only within a row as they came.
+        In the order they came, but for chunks, which are ordered by row and only within a row as they came. Raises
+        DeadlineExceeded when nobody waits for them any more.
         """
         stored, waiting = self._of(key)
         low = -(2**63) if first_step is None else first_step
         high = 2**63 - 1 if last_step is None else last_step
         for number, chunk in stored:
+            stop_if_unwanted()
             if chunk.header["first"] > high or chunk.header["last"] < low:
                 continue
             opened = self._opened(chunk)

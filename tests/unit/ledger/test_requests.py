@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from nats.aio.msg import Msg
-from weightslab_common import subjects
+from weightslab_common import calls, subjects
 from weightslab_common.columns import F64, I64, U32, unpack, unpack_bits
 from weightslab_common.errors import Aborted, FailedPrecondition, InvalidArgument, NotFound
 from weightslab_common.service import background
@@ -195,6 +195,16 @@ async def test_an_edit_that_cannot_be_changes_nothing(
         await _edit(served, operation, target, **fields)
     page = await _query(served)
     assert (page.revision, page.active) == (0, 20)
+
+
+async def test_an_edit_whose_caller_has_no_time_left_is_not_made(served: Studio) -> None:
+    request = edit_request(EditOperation.ADD_TAG, samples("train", "1"), tag="late")
+    headers = {calls.TIMEOUT_HEADER: "0"}
+    subject = subjects.ledger(served.experiment, "edit_samples")
+    reply = await served.bus.client.request(subject, bytes(request), timeout=60, headers=headers)
+    assert reply.data == b"nobody waits for this answer any more"
+    edit = await _edit(served, EditOperation.ADD_TAG, samples("train", "1"), tag="in time")
+    assert (edit.revision, [tag.tag for tag in edit.counters.tags]) == (1, ["in time"])
 
 
 async def test_many_unknown_uids_are_counted_and_the_first_ten_named(served: Studio) -> None:

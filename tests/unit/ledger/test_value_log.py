@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from weightslab_common import calls
+from weightslab_common.errors import DeadlineExceeded
 from weightslab_ledger.chunks import Entries, selection_of
 from weightslab_ledger.curves import Key
 from weightslab_ledger.segments import Segments
@@ -155,6 +157,31 @@ def test_the_oldest_chunks_go_beyond_the_bound(tmp_path: Path) -> None:
     assert log.segments.truncated
     assert [part.steps[0] for part in log.scan(LOSS)] == list(range(first, 60))
     assert sum(path.stat().st_size for path in tmp_path.glob("values-*.log")) < 5500
+    log.close()
+
+
+async def test_reading_stops_when_nobody_waits_for_it(tmp_path: Path) -> None:
+    log = _opened(tmp_path)
+    for step in range(3):
+        _append(log, step + 1, [0], [step], step=step)
+        log.flush()
+    known = calls.Calls()
+
+    async def read() -> list[int]:
+        found = []
+        for part in log.scan(LOSS):
+            found += part.steps.tolist()
+            if found == [0, 1] and leaves:
+                known.left("somebody")
+        return found
+
+    for leaves in (False, True):
+        answer = calls.answer(known.begin({calls.CALL_HEADER: "somebody"}), read, may_stop=False)
+        if leaves:
+            with pytest.raises(DeadlineExceeded, match="nobody waits"):
+                await answer
+        else:
+            assert await answer == [0, 1, 2]
     log.close()
 
 
