@@ -5,22 +5,18 @@ from __future__ import annotations
 import ast
 import asyncio
 import contextlib
-import copyreg
-import io
 import logging
 import os
 import sys
 import time
-from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
-from typing import Any
 
 from nats.aio.subscription import Subscription
 from weightslab_common import subjects
 from weightslab_common.bus import Bus
 from weightslab_proto.weightslab.bus.v1 import GetMediaRequest, GetMediaResponse
 
-from weightslab.media_process import FRAME
+from weightslab.media_parcel import Parcel, Unpicklable, packed, send
 from weightslab.media_source import MediaSource, MediaSplit
 from weightslab.split import Split
 
@@ -31,12 +27,6 @@ _RESTART_SECS = 0.5
 _EARLY_DEATHS = 3
 _EARLY_SECS = 20.0
 _STOP_SECS = 2.0
-# A dataset that is larger in memory than this is not copied.
-_MAX_PICKLE_BYTES = 1024 * 1024 * 1024
-
-
-class Unpicklable(Exception):
-    """The dataset cannot travel to another process; the message says why."""
 
 
 class MediaWorker:
@@ -83,13 +73,9 @@ class MediaWorker:
                 await self._serve_in_thread(bus, splits)
                 continue
             try:
-                frames = await asyncio.to_thread(_frames, splits)
+                await self._serve_in_process(splits)
             except Unpicklable as reason:
                 log.warning("images are read in a thread of the training process: %s", reason)
-                await self._serve_in_thread(bus, splits)
-                continue
-            if not await self._serve_in_process(frames):
-                log.warning("images are read in a thread of the training process: the media worker cannot start")
                 await self._serve_in_thread(bus, splits)
 
     async def stop(self) -> None:
@@ -106,31 +92,22 @@ class MediaWorker:
             process.kill()
             await process.wait()
 
-    async def _serve_in_process(self, frames: list[bytes]) -> bool:
-        """Serve by a worker process until another split is added; False when it dies again and again at its start."""
+    async def _serve_in_process(self, splits: list[MediaSplit]) -> None:
+        """Serve by a worker process until another split is added.
+
+        Raises Unpicklable, also when it dies again and again at its start.
+        """
         early_deaths = 0
         while not self._changed.is_set():
+            parcels = await asyncio.to_thread(_packed, splits)
             started = time.monotonic()
-            self._process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                "weightslab.media_process",
-                self._experiment,
-                str(self._predictions),
-                stdin=asyncio.subprocess.PIPE,
-                # Arguments are seen by every user of the machine, and the URL may hold a password.
-                env={
-                    **os.environ,
-                    "WL_NATS_URL": self._nats_url,
-                    "WL_NATS_TOKEN": self._nats_token or "",
-                    "OMP_NUM_THREADS": "1",
-                },
-            )
+            self._process = await self._worker()
             with contextlib.suppress(ConnectionError):
                 assert self._process.stdin is not None
-                for frame in frames:
-                    self._process.stdin.write(frame)
-                    await self._process.stdin.drain()
+                for parcel, script in parcels:
+                    await send(parcel, script=script, to=self._process.stdin)
+            # Made again for another worker: kept, they would cost the training process their size in memory.
+            del parcels
             ended = asyncio.create_task(self._process.wait())
             changed = asyncio.create_task(self._changed.wait())
             try:
@@ -140,13 +117,29 @@ class MediaWorker:
                 changed.cancel()
             if self._changed.is_set():
                 await self.stop()
-                return True
+                return
             early_deaths = early_deaths + 1 if time.monotonic() - started < _EARLY_SECS else 0
             if early_deaths == _EARLY_DEATHS:
-                return False
+                raise Unpicklable("the media worker cannot start")
             log.warning("the media worker has died (exit status %s); it is started again", self._process.returncode)
             await asyncio.sleep(_RESTART_SECS)
-        return True
+
+    async def _worker(self) -> asyncio.subprocess.Process:
+        return await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "weightslab.media_process",
+            self._experiment,
+            str(self._predictions),
+            stdin=asyncio.subprocess.PIPE,
+            # Arguments are seen by every user of the machine, and the URL may hold a password.
+            env={
+                **os.environ,
+                "WL_NATS_URL": self._nats_url,
+                "WL_NATS_TOKEN": self._nats_token or "",
+                "OMP_NUM_THREADS": "1",
+            },
+        )
 
     async def _serve_in_thread(self, bus: Bus, splits: list[MediaSplit]) -> None:
         source = MediaSource(predictions=self._predictions)
@@ -163,33 +156,10 @@ class MediaWorker:
         )
 
 
-class _PlainPickler(ForkingPickler):
-    """Pickles tensors by value. torch teaches the one of `multiprocessing` to move them into shared memory instead,
-    which would change the storage that the training uses.
-    """
-
-    def __init__(self, file: io.BytesIO) -> None:
-        super().__init__(file)
-        self.dispatch_table: Any = copyreg.dispatch_table
-
-
-def _frames(splits: list[MediaSplit]) -> list[bytes]:
-    return [_frame(split) for split in splits]
-
-
-def _frame(split: MediaSplit) -> bytes:
-    """What a worker needs to serve a split, as it goes through the pipe. Raises Unpicklable."""
-    content = io.BytesIO()
-    try:
-        _PlainPickler(content).dump(split)
-    except Exception as error:
-        # The user's objects: pickling may raise anything.
-        raise Unpicklable(f"the dataset of split {split.name!r} cannot be pickled ({error})") from error
-    payload = content.getvalue()
-    if len(payload) > _MAX_PICKLE_BYTES:
-        raise Unpicklable(f"the dataset of split {split.name!r} is {len(payload) >> 20} MiB in memory")
-    script = _main_script() if b"__main__" in payload else ""
-    return FRAME.pack(len(script.encode()), len(payload)) + script.encode() + payload
+def _packed(splits: list[MediaSplit]) -> list[tuple[Parcel, str]]:
+    """Each split with the script that its classes are in. Raises Unpicklable."""
+    parcels = [packed(split) for split in splits]
+    return [(parcel, _main_script() if parcel.mentions(b"__main__") else "") for parcel in parcels]
 
 
 def _main_script() -> str:

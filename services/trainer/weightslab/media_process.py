@@ -24,8 +24,10 @@ from weightslab_proto.weightslab.bus.v1 import GetMediaRequest, GetMediaResponse
 
 from weightslab.media_source import MediaSource, MediaSplit
 
-# One frame: the path of the parent's main script (may be empty), then the pickled split.
-FRAME = struct.Struct("<IQ")
+# One frame: three lengths, one more for each large array, the path of the parent's main script (may be empty), the
+# pickled split, the large arrays that are part of it.
+FRAME = struct.Struct("<IQI")
+LENGTH = struct.Struct("<Q")
 _NICENESS = 5
 
 
@@ -41,10 +43,7 @@ async def _run(*, experiment: str, nats_url: str, nats_token: str | None, predic
     serving = False
     try:
         while True:
-            script_bytes, split_bytes = FRAME.unpack(await reader.readexactly(FRAME.size))
-            script = (await reader.readexactly(script_bytes)).decode()
-            payload = await reader.readexactly(split_bytes)
-            source.add(await asyncio.to_thread(_load, payload, script))
+            source.add(await _received(reader))
             if not serving:
                 serving = True
                 await bus.serve(subjects.media(experiment), GetMediaRequest, answer, queue="media", max_concurrent=4)
@@ -54,11 +53,34 @@ async def _run(*, experiment: str, nats_url: str, nats_token: str | None, predic
         await bus.close()
 
 
-def _load(payload: bytes, script: str) -> MediaSplit:
+async def _received(reader: asyncio.StreamReader) -> MediaSplit:
+    """The next split. Raises IncompleteReadError when the parent has gone."""
+    script_bytes, split_bytes, piece_count = FRAME.unpack(await reader.readexactly(FRAME.size))
+    lengths = [length for (length,) in LENGTH.iter_unpack(await reader.readexactly(piece_count * LENGTH.size))]
+    script = (await reader.readexactly(script_bytes)).decode()
+    pickled = await reader.readexactly(split_bytes)
+    pieces = [await _piece(reader, length) for length in lengths]
+    return await asyncio.to_thread(_load, pickled, pieces, script)
+
+
+async def _piece(reader: asyncio.StreamReader, length: int) -> bytearray:
+    """Memory that an array can stand in and be written to."""
+    piece = bytearray(length)
+    filled = 0
+    while filled < length:
+        part = await reader.read(length - filled)
+        if not part:
+            raise asyncio.IncompleteReadError(b"", length - filled)
+        piece[filled : filled + len(part)] = part
+        filled += len(part)
+    return piece
+
+
+def _load(pickled: bytes, pieces: list[bytearray], script: str) -> MediaSplit:
     if script and getattr(sys.modules["__main__"], "__file__", None) != script:
         _import_main(script)
     # From our own parent, through our own pipe.
-    split: MediaSplit = ForkingPickler.loads(payload)
+    split: MediaSplit = ForkingPickler.loads(pickled, buffers=pieces)
     return split
 
 

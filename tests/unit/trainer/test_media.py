@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import os
+import pickle
 import signal
 import sys
 import types
@@ -18,7 +19,7 @@ import pytest
 import torch
 from PIL import Image
 from torch.utils.data import Dataset, TensorDataset
-from weightslab import media
+from weightslab import media, media_parcel
 from weightslab.media_source import MediaSource, MediaSplit
 from weightslab_common import subjects
 from weightslab_common.bus import Bus
@@ -98,6 +99,42 @@ async def test_a_worker_process_answers_and_is_started_again_when_it_is_killed(n
         await worker.stop()
         await bus.close()
     assert worker.pid is None
+
+
+async def test_a_large_dataset_arrives_whole_and_its_memory_is_not_copied(nats_url: str, tmp_path: Path) -> None:
+    images = torch.tensor([0, 100, 200], dtype=torch.uint8).repeat_interleave(512 * 512).reshape(3, 1, 512, 512)
+    dataset = TensorDataset(images, torch.arange(3))
+    split = split_of(dataset)
+    parcel = media_parcel.packed(MediaSplit("train", dataset, split.catalog.uids, "registration"))
+    assert parcel.pickled.nbytes < 64 * 1024
+    assert [np.shares_memory(np.asarray(piece), images.numpy()) for piece in parcel.pieces] == [True]
+    experiment = new_experiment()
+    bus = await Bus.connect(nats_url, name="test")
+    worker = media.MediaWorker(
+        experiment=experiment, nats_url=nats_url, nats_token=None, predictions=tmp_path / "p.db", in_thread=False
+    )
+    running = asyncio.create_task(worker.run(bus))
+    try:
+        worker.add(split)
+        reply = await _first(bus, experiment, "2")
+        assert worker.pid is not None
+        assert (reply.source_width_px, reply.source_height_px) == (512, 512)
+        # As a photograph it is not kept to the last bit.
+        assert np.abs(np.asarray(_pixels(reply)) - 200).max() <= 2
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        await worker.stop()
+        await bus.close()
+
+
+def test_rows_of_one_tensor_travel_as_rows_and_odd_tensors_as_they_are() -> None:
+    whole = torch.rand(2000, 400)
+    rows = MediaSplit("train", [*whole, torch.ones(2, dtype=torch.bfloat16), whole.t()[:3]], ("0",), "registration")
+    parcel = media_parcel.packed(rows)
+    assert parcel.pickled.nbytes + sum(piece.nbytes for piece in parcel.pieces) < 2 * whole.nbytes
+    found = pickle.loads(parcel.pickled, buffers=parcel.pieces).dataset
+    assert all(torch.equal(ours, theirs) for ours, theirs in zip(rows.dataset, found, strict=True))
 
 
 async def test_a_dataset_that_cannot_be_pickled_is_served_by_a_thread_and_that_is_said(
