@@ -11,10 +11,10 @@ from weightslab_common.errors import Internal
 from weightslab_proto.weightslab.v1 import AuditCertificate
 
 from weightslab import snapshots, tree, tuning
+from weightslab.companions import Companions, find_companions
 from weightslab.hyperparameters import Value
 from weightslab.records import AUDIT_MODE, TRAIN_MODE
 from weightslab.run import Run
-from weightslab.snapshots import Companions
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ class Audit:
 
     def _enter(self) -> None:
         run = self._run
-        companions = snapshots.find_companions(run)
+        companions = find_companions(run)
         before = _Before(
             companions=companions,
             state=snapshots.copied(run, companions),

@@ -12,10 +12,10 @@ from weightslab_common.errors import FailedPrecondition, WeightsLabError
 from weightslab import snapshots, tree, tuning
 from weightslab.branches import BranchTree
 from weightslab.checkpoints import CheckpointInfo, CheckpointStore
+from weightslab.companions import find_companions
 from weightslab.records import AUDIT_MODE
 from weightslab.retention import Retention
 from weightslab.run import Run
-from weightslab.snapshots import Companions
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +43,6 @@ class Checkpointing:
         self._restore_wanted = restore
         self._begun = False
         self._closed = False
-        self._companions: Companions | None = None
         self._saved_by_itself = 0
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="weightslab-checkpoints")
         # Copies that wait to be written.
@@ -78,7 +77,6 @@ class Checkpointing:
                 f"the run stands at the loaded checkpoint {self.loaded.branch}@{self.loaded.step}, which stays as it "
                 "was saved; resume, and the branch that begins can be saved"
             )
-        self._companions = snapshots.find_companions(self._run)
         return self._write()
 
     def read(self, branch: str, step: int) -> tuple[CheckpointInfo, dict[str, Any]]:
@@ -161,7 +159,7 @@ class Checkpointing:
 
     def _restore(self, info: CheckpointInfo, state: dict[str, Any]) -> None:
         run = self._run
-        companions = snapshots.find_companions(run)
+        companions = find_companions(run)
         snapshots.check_fits(run, state, companions)
         snapshots.restore(run, state, companions)
         if run.peers is None:
@@ -180,16 +178,14 @@ class Checkpointing:
             # The disk is slower than the training: save when it has caught up.
             return
         self._saved_by_itself = self._run.step
-        if self._companions is None:
-            self._companions = snapshots.find_companions(self._run)
         self._write().add_done_callback(_log_failure)
 
     def _write(self) -> Future[CheckpointInfo]:
         run = self._run
-        assert self._companions is not None
+        companions = find_companions(run)
         state = {
-            **snapshots.state_of(run, self._companions),
-            "types": snapshots.types_of(run, self._companions),
+            **snapshots.state_of(run, companions),
+            "types": snapshots.types_of(run, companions),
             "architectures": snapshots.architectures_of(run),
             "loaders": snapshots.positions_of(run),
             "hyperparameters": run.hyperparameters.applied(),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from weightslab import rng, snapshots, tuning
 from weightslab.audit import Audit
 from weightslab.checkpoints import CheckpointStore
+from weightslab.companions import find_companions
 from weightslab.distributed import Command
 from weightslab.run import Run
 
@@ -30,7 +31,7 @@ class Follower:
         """Weights and optimizers as saved by rank 0; the streams of random numbers stay this rank's own."""
         run = self._run
         state = self._store.read(self._store.at_or_before(branch, step))
-        companions = snapshots.find_companions(run)
+        companions = find_companions(run)
         snapshots.check_fits(run, state, companions)
         with rng.preserved(snapshots.generators(run)):
             snapshots.restore(run, state, companions)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from weightslab.companions import follow_companions
 from weightslab.records import AUDIT_MODE
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 def watch(optimizer: torch.optim.Optimizer, *, run: Run, counts: bool) -> None:
     """Put our step in front of the optimizer's own. Steps of the run are those of the optimizer that `counts`."""
+    follow_companions()
     own_step = optimizer.step
 
     @functools.wraps(own_step)

@@ -2,41 +2,17 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 import torch
-from torch.optim.lr_scheduler import LRScheduler
 from weightslab_common.errors import FailedPrecondition
 
 from weightslab import rng, tree
+from weightslab.companions import Companions
 from weightslab.loader_pass import position_from
 from weightslab.run import Run
-
-
-@dataclass(frozen=True, slots=True)
-class Companions:
-    """Schedulers and gradient scalers: nobody watches them, but they belong to the state."""
-
-    schedulers: tuple[Any, ...]
-    scalers: tuple[Any, ...]
-
-
-def find_companions(run: Run) -> Companions:
-    """All live schedulers of the watched optimizers and all gradient scalers, in an order that a restart repeats."""
-    watched = {id(optimizer): number for number, optimizer in enumerate(run.optimizers.values())}
-    schedulers, scalers = [], []
-    for candidate in gc.get_objects():
-        # `isinstance` would ask foreign objects for their class, which some answer with a surprise.
-        kind = type(candidate)
-        if issubclass(kind, LRScheduler) and id(getattr(candidate, "optimizer", None)) in watched:
-            schedulers.append(candidate)
-        elif issubclass(kind, torch.amp.GradScaler):
-            scalers.append(candidate)
-    schedulers.sort(key=lambda scheduler: (watched[id(scheduler.optimizer)], type(scheduler).__qualname__))
-    return Companions(tuple(schedulers), tuple(scalers))
 
 
 def generators(run: Run) -> list[torch.Generator]:

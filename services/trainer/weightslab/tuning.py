@@ -6,10 +6,10 @@ import functools
 import logging
 
 from weightslab import optimizers
+from weightslab.companions import Companions
 from weightslab.hyperparameters import Value, optimizer_option
 from weightslab.loader import WatchedLoader
 from weightslab.run import Run
-from weightslab.snapshots import Companions
 
 log = logging.getLogger(__name__)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import shutil
 import tempfile
 from pathlib import Path
@@ -31,8 +30,6 @@ class BranchMachine(RuleBasedStateMachine):
 
     @initialize()
     def start(self) -> None:
-        # Saving looks through all objects of the process for schedulers: those of the tests before are left out.
-        gc.freeze()
         self.folder = Path(tempfile.mkdtemp(dir=MEMORY))
         # (branch, parent branch, parent step), and what was saved of each branch in the order of saving.
         self.tree = [("main", "", 0)]
@@ -113,7 +110,6 @@ class BranchMachine(RuleBasedStateMachine):
         if hasattr(self, "training"):
             self.checkpoints.close()
             shutil.rmtree(self.folder)
-            gc.unfreeze()
 
     def _start(self) -> None:
         self.starts += 1
