@@ -13,9 +13,10 @@ from PIL import Image
 from weightslab_common import subjects
 from weightslab_common.bus import Bus
 from weightslab_common.errors import DeadlineExceeded, NotFound, Unavailable
-from weightslab_proto.weightslab.bus.v1 import GetMediaRequest, GetMediaResponse, SampleValueBatch, SplitRegistration
+from weightslab_proto.weightslab.bus.v1 import SampleValueBatch, SplitRegistration
 from weightslab_proto.weightslab.v1 import Mode, RunStatus, SetModeRequest, SetModeResponse
 
+from tests.support.media import image_of
 from tests.support.processes import Process
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -40,13 +41,10 @@ async def _until_finished(bus: Bus, experiment: str, process: Process) -> RunSta
 
 
 async def _image(bus: Bus, experiment: str, uid: str, layer: str, z: int = 0) -> np.ndarray:
-    request = GetMediaRequest(split="train", uid=uid, layer=layer, slice=z)
     async with asyncio.timeout(60):
         while True:
             try:
-                reply = await bus.request(
-                    subjects.media(experiment), request, GetMediaResponse, timeout_secs=5, part="media"
-                )
+                reply = await image_of(bus, experiment, uid, layer=layer, slice=z, timeout_secs=5)
                 return np.asarray(Image.open(io.BytesIO(reply.content)))
             # A worker that is started again with another split does not know all of them for a moment.
             except (Unavailable, DeadlineExceeded, NotFound):

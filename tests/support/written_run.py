@@ -18,9 +18,10 @@ from PIL import Image
 from weightslab_common import subjects
 from weightslab_common.bus import Bus
 from weightslab_common.columns import F64, I64, pack
+from weightslab_common.media import Picture, response_of
 from weightslab_proto.weightslab.bus.v1 import (
-    GetMediaRequest,
-    GetMediaResponse,
+    GetMediaPageRequest,
+    GetMediaPageResponse,
     MetadataColumn,
     SignalBatch,
     SignalColumn,
@@ -110,7 +111,7 @@ class WrittenRun:
         await self._bus.close()
 
     async def _fill(self, sample_count: int) -> None:
-        await self._bus.serve(subjects.media(EXPERIMENT), GetMediaRequest, self._media, queue="media")
+        await self._bus.serve(subjects.media(EXPERIMENT), GetMediaPageRequest, self._media, queue="media")
         self._told = asyncio.create_task(self._tell())
         for first in range(0, sample_count, SAMPLES_PER_MESSAGE):
             count = min(SAMPLES_PER_MESSAGE, sample_count - first)
@@ -160,11 +161,6 @@ class WrittenRun:
             await self._store(subjects.STATUS, status)
             await asyncio.sleep(1)
 
-    async def _media(self, request: GetMediaRequest) -> GetMediaResponse:
-        return GetMediaResponse(
-            content=LAYERS[request.layer],
-            media_type="image/png",
-            version="1",
-            source_width_px=IMAGE_PX,
-            source_height_px=IMAGE_PX,
-        )
+    async def _media(self, request: GetMediaPageRequest) -> GetMediaPageResponse:
+        picture = Picture(LAYERS[request.layer], "image/png", "1", IMAGE_PX, IMAGE_PX)
+        return response_of([picture] * len(request.uids))

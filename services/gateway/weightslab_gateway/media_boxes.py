@@ -6,10 +6,10 @@ import json
 
 import numpy as np
 from weightslab_common.columns import F32, U32, unpack
-from weightslab_proto.weightslab.bus.v1 import GetMediaResponse
+from weightslab_common.media import Picture
 
 
-def boxes_json(reply: GetMediaResponse) -> bytes:
+def boxes_json(reply: Picture) -> bytes:
     """`{"width", "height", "corners", "labels", "scores"}`, or nothing when the layer has no boxes.
 
     Corners are four numbers per box (left, top, right, bottom) in pixels of the source, whose size comes with them;

@@ -21,6 +21,7 @@ class Image:
     content: bytes
     media_type: str
     version: str
+    etag: str
     # The boxes that the image outlines, as JSON; empty when it is no image of boxes.
     boxes: bytes = b""
 

@@ -7,37 +7,37 @@ An image of outlines carries the header `x-boxes`; the same address with `&as=bo
 
 from __future__ import annotations
 
-import asyncio
+import functools
 import hashlib
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from urllib.parse import unquote
+from urllib.parse import parse_qsl, unquote
 
-from starlette.requests import Request
+from starlette.requests import cookie_parser
 from starlette.responses import Response
-from weightslab_common import subjects
 from weightslab_common.bus import Bus
 from weightslab_common.errors import InvalidArgument, NotFound, Unavailable, WeightsLabError
+from weightslab_common.media import Layer, Picture
 from weightslab_common.names import experiment_slug
-from weightslab_proto.weightslab.bus.v1 import GetMediaRequest, GetMediaResponse
 
 from weightslab_gateway.access import bearer
-from weightslab_gateway.auth_http import COOKIE, client_host
+from weightslab_gateway.auth_http import COOKIE
 from weightslab_gateway.directory import Directory
 from weightslab_gateway.doors import Doors
 from weightslab_gateway.media_boxes import boxes_json
 from weightslab_gateway.media_cache import Image, MediaCache
+from weightslab_gateway.media_pages import MediaPages
 from weightslab_gateway.metrics import Metrics
 from weightslab_gateway.placeholder import placeholder
-from weightslab_gateway.replies import error_reply
+from weightslab_gateway.replies import Answer, Scope, error_reply
 
 PREFIX = "/media/"
-TIMEOUT_SECS = 10.0
-WORKER_RETRY_SECS = 0.2
 MAX_SIZE_PX = 4096
 MAX_SLICE = 1_000_000
 MAX_NAME_CHARACTERS = 1024
+# Of an address that is kept with what it asks for.
+MAX_KEPT_ADDRESS_BYTES = 512
 LAYERS = frozenset({"image", "gt", "pred", "diff"})
 # Only pictures are handed on: what a dataset gives must not become a document in a browser.
 MEDIA_TYPES = frozenset({"image/png", "image/jpeg", "image/webp"})
@@ -57,59 +57,82 @@ class Wanted:
     slice: int
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What an address asks for."""
+
+    wanted: Wanted
+    # The version that it names, which makes the answer immutable.
+    version: str
+    as_boxes: bool
+    # Whether a picture shall stand in for an image that cannot be had.
+    placeholder: bool
+
+
 class MediaHttp:
-    """Answers requests below PREFIX; Host and Origin were checked before."""
+    """Answers requests below PREFIX; Host and Origin were checked before.
+
+    Raw ASGI: a page asks for many images, and of what is in memory every other part of an answer costs more.
+    """
 
     def __init__(self, *, bus: Bus, directory: Directory, doors: Doors, metrics: Metrics, cache_bytes: int) -> None:
-        self._bus = bus
-        self._directory = directory
+        self._pages = MediaPages(bus, directory)
         self._doors = doors
         self._metrics = metrics
+        self._given = metrics.media.labels("ok")
+        self._not_modified = metrics.media.labels("not_modified")
         self._cache = MediaCache(max_bytes=cache_bytes, max_age_secs=CACHE_SECS, clock=time.monotonic)
 
-    async def respond(self, request: Request) -> Response:
-        """Raises WeightsLabError."""
-        if request.method not in ("GET", "HEAD"):
-            response = error_reply(405, "method_not_allowed", "images can be read only")
-            response.headers["allow"] = "GET, HEAD"
-            return response
-        self._authorize(request)
-        wanted = parse_wanted(request.scope["raw_path"].decode("ascii"), request.query_params)
+    async def close(self) -> None:
+        """Give up what is being fetched."""
+        await self._pages.close()
+
+    async def respond(self, scope: Scope, headers: Mapping[str, str]) -> Answer | Response:
+        """The answer to a request with these (lower-case) headers. Raises WeightsLabError."""
+        if scope["method"] not in ("GET", "HEAD"):
+            refusal = error_reply(405, "method_not_allowed", "images can be read only")
+            refusal.headers["allow"] = "GET, HEAD"
+            return refusal
+        self._authorize(scope, headers)
+        asked = asked_of(scope["raw_path"], scope["query_string"])
         try:
-            image, stale = await self._image(wanted)
+            image, stale = await self._image(asked.wanted)
         except WeightsLabError as error:
             self._metrics.media.labels(error.status.name.lower()).inc()
-            if isinstance(error, Unavailable) and request.query_params.get("placeholder") == "1":
-                picture = placeholder(error.message, size_px=wanted.size_px)
-                return Response(picture, 503, headers={"cache-control": "no-store"}, media_type="image/png")
+            if isinstance(error, Unavailable) and asked.placeholder:
+                picture = placeholder(error.message, size_px=asked.wanted.size_px)
+                return Answer(503, {"cache-control": "no-store", "content-type": "image/png"}, picture)
             raise
-        as_boxes = request.query_params.get("as") == "boxes"
-        if as_boxes and not image.boxes:
-            raise NotFound(f"layer {wanted.layer!r} of sample {wanted.uid[:100]!r} has no boxes")
-        etag = _etag(wanted, image, as_boxes=as_boxes)
-        headers = {
+        return self._answer(asked, image, stale=stale, known=headers.get("if-none-match", ""))
+
+    def _answer(self, asked: Asked, image: Image, *, stale: bool, known: str) -> Answer:
+        if asked.as_boxes and not image.boxes:
+            raise NotFound(f"layer {asked.wanted.layer!r} of sample {asked.wanted.uid[:100]!r} has no boxes")
+        etag = f'"b{image.etag}"' if asked.as_boxes else f'"{image.etag}"'
+        fields = {
             "etag": etag,
             # Whoever names the version in the address may keep the image for ever: another version, another address.
             "cache-control": "private, max-age=31536000, immutable"
-            if request.query_params.get("v") == image.version and image.version
+            if image.version and asked.version == image.version
             else "private, no-cache",
             "x-version": _printable(image.version),
         }
         if image.boxes:
-            headers["x-boxes"] = "1"
+            fields["x-boxes"] = "1"
         if stale:
-            headers["x-stale"] = "1"
-        if etag in (tag.strip() for tag in request.headers.get("if-none-match", "").split(",")):
-            self._metrics.media.labels("not_modified").inc()
-            return Response(status_code=304, headers=headers)
-        self._metrics.media.labels("ok").inc()
-        if as_boxes:
-            return Response(image.boxes, headers=headers, media_type="application/json")
-        return Response(image.content, headers=headers, media_type=image.media_type)
+            fields["x-stale"] = "1"
+        if known and etag in (tag.strip() for tag in known.split(",")):
+            self._not_modified.inc()
+            return Answer(304, fields)
+        self._given.inc()
+        fields["content-type"] = "application/json" if asked.as_boxes else image.media_type
+        return Answer(200, fields, image.boxes if asked.as_boxes else image.content)
 
-    def _authorize(self, request: Request) -> None:
-        credential = request.cookies.get(COOKIE) or bearer(request.headers.get("authorization", ""))
-        self._doors.admit(credential, host=client_host(request))
+    def _authorize(self, scope: Scope, headers: Mapping[str, str]) -> None:
+        cookie = headers.get("cookie")
+        session = cookie_parser(cookie).get(COOKIE) if cookie else None
+        client = scope.get("client")
+        self._doors.admit(session or bearer(headers.get("authorization", "")), host=client[0] if client else "unknown")
 
     async def _image(self, wanted: Wanted) -> tuple[Image, bool]:
         """The image, and whether it may be out of date because nobody can be asked."""
@@ -127,27 +150,38 @@ class MediaHttp:
         return image, False
 
     async def _fetch(self, wanted: Wanted) -> Image:
-        request = GetMediaRequest(
-            split=wanted.split, uid=wanted.uid, layer=wanted.layer, size_px=wanted.size_px, slice=wanted.slice
-        )
-        reply = await self._ask(wanted.experiment, request)
+        layer = Layer(wanted.split, wanted.layer, wanted.size_px, wanted.slice)
+        reply = await self._pages.get(wanted.experiment, layer, wanted.uid)
         if reply.media_type not in MEDIA_TYPES:
             raise NotFound(f"what is stored for {wanted.uid[:100]!r} is no picture that can be shown")
-        return Image(content=reply.content, media_type=reply.media_type, version=reply.version, boxes=boxes_json(reply))
+        return Image(
+            content=reply.content,
+            media_type=reply.media_type,
+            version=reply.version,
+            etag=_etag(wanted, reply),
+            boxes=boxes_json(reply),
+        )
 
-    async def _ask(self, experiment: str, request: GetMediaRequest) -> GetMediaResponse:
-        """Ask a media worker; one that is just being started is waited for as long as its trainer is there."""
-        end = time.monotonic() + TIMEOUT_SECS
-        while True:
-            try:
-                return await self._bus.request(
-                    subjects.media(experiment), request, GetMediaResponse, timeout_secs=TIMEOUT_SECS, part="trainer"
-                )
-            except Unavailable:
-                await self._directory.require(experiment)
-                if not self._directory.trainer_connected(experiment) or time.monotonic() > end:
-                    raise
-            await asyncio.sleep(WORKER_RETRY_SECS)
+
+def asked_of(raw_path: bytes, query_string: bytes) -> Asked:
+    """What an address asks for. Raises InvalidArgument."""
+    if len(raw_path) + len(query_string) > MAX_KEPT_ADDRESS_BYTES:
+        return _read_address(raw_path, query_string)
+    return _read_address_once(raw_path, query_string)
+
+
+def _read_address(raw_path: bytes, query_string: bytes) -> Asked:
+    query = dict(parse_qsl(query_string.decode("latin-1"), keep_blank_values=True))
+    return Asked(
+        wanted=parse_wanted(raw_path.decode("ascii"), query),
+        version=query.get("v", ""),
+        as_boxes=query.get("as") == "boxes",
+        placeholder=query.get("placeholder") == "1",
+    )
+
+
+# A page asks for the same images again and again.
+_read_address_once = functools.lru_cache(maxsize=4096)(_read_address)
 
 
 def parse_wanted(raw_path: str, query: Mapping[str, str]) -> Wanted:
@@ -181,11 +215,11 @@ def _number(query: Mapping[str, str], name: str, *, at_most: int) -> int:
     return int(text)
 
 
-def _etag(wanted: Wanted, image: Image, *, as_boxes: bool) -> str:
-    digest = hashlib.sha256(f"{wanted!r}|{image.version}|{image.media_type}|{as_boxes}".encode())
-    if not image.version:
-        digest.update(image.content)
-    return f'"{digest.hexdigest()[:32]}"'
+def _etag(wanted: Wanted, reply: Picture) -> str:
+    digest = hashlib.sha256(f"{wanted!r}|{reply.version}|{reply.media_type}".encode())
+    if not reply.version:
+        digest.update(reply.content)
+    return digest.hexdigest()[:32]
 
 
 def _printable(text: str) -> str:

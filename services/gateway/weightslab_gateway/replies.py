@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, MutableMapping
+from dataclasses import dataclass
+from typing import Any
+
 import orjson
 from starlette.responses import Response
 from weightslab_common.errors import (
@@ -17,6 +21,9 @@ from weightslab_common.errors import (
 )
 
 from weightslab_gateway.protocol_grpcweb.headers import encode_headers
+from weightslab_gateway.protocol_grpcweb.stream import Receive, Send
+
+Scope = MutableMapping[str, Any]
 
 # What is served is data, never a document: nothing may run, frame or sniff it. `same-site` lets the page on another
 # port of this host show images.
@@ -40,6 +47,23 @@ _HTTP_STATUS: dict[type[WeightsLabError], int] = {
     Unavailable: 503,
     DeadlineExceeded: 504,
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An ASGI application that sends an answer as it is, for what is asked for often."""
+
+    status_code: int
+    fields: Mapping[str, str]
+    body: bytes = b""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = encode_headers(self.fields)
+        # What has not changed (304) has no body, and its length is that of the image.
+        if self.status_code != 304:
+            headers.append((b"content-length", str(len(self.body)).encode()))
+        await send({"type": "http.response.start", "status": self.status_code, "headers": headers})
+        await send({"type": "http.response.body", "body": self.body})
 
 
 def json_reply(status: int, content: dict[str, object]) -> Response:

@@ -140,16 +140,14 @@ async def serve(settings: GatewaySettings, sockets: Sockets) -> AsyncIterator[No
         limits = Limits(max_message_bytes=settings.max_message_bytes, send_timeout_secs=settings.send_timeout_secs)
         connections = Connections(max_count=settings.max_connections, metrics=metrics)
         grpc = GrpcServer(mapping, limits=limits, counted=connections)
+        media = MediaHttp(
+            bus=bus, directory=directory, doors=doors, metrics=metrics, cache_bytes=settings.media_cache_bytes
+        )
+        stack.push_async_callback(media.close)
         web = HttpServer(
             Web(
                 grpc_web=GrpcWeb(mapping, limits=limits),
-                media=MediaHttp(
-                    bus=bus,
-                    directory=directory,
-                    doors=doors,
-                    metrics=metrics,
-                    cache_bytes=settings.media_cache_bytes,
-                ),
+                media=media,
                 auth=AuthHttp(Logins(doors), metrics=metrics, secure_cookie=settings.secure_cookie),
                 hosts=settings.allowed_hosts,
                 origins=settings.origins,

@@ -6,7 +6,7 @@ Raw ASGI down to the gRPC-Web translator, so that nothing between it and the soc
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, MutableMapping
+from collections.abc import Awaitable, Collection, Mapping, MutableMapping
 from typing import Any
 
 from starlette.requests import Request
@@ -24,11 +24,9 @@ from weightslab_gateway.protocol_grpcweb.cors import cors_headers, preflight_hea
 from weightslab_gateway.protocol_grpcweb.handler import GrpcWeb
 from weightslab_gateway.protocol_grpcweb.headers import RawHeaders, decode_headers
 from weightslab_gateway.protocol_grpcweb.stream import Receive, Send
-from weightslab_gateway.replies import SECURITY_HEADERS, error_reply, reply_for
+from weightslab_gateway.replies import SECURITY_HEADERS, Answer, Scope, error_reply, reply_for
 
 log = logging.getLogger(__name__)
-
-Scope = MutableMapping[str, Any]
 
 
 class Web:
@@ -53,15 +51,17 @@ class Web:
         except WeightsLabError as error:
             await _closing(reply_for(error))(scope, receive, with_headers(send, SECURITY_HEADERS))
             return
-        send = with_headers(send, SECURITY_HEADERS + (cors_headers(origin) if origin else []))
+        common = SECURITY_HEADERS + (cors_headers(origin) if origin else [])
         if scope["method"] == "OPTIONS":
-            await self._preflight(scope, receive, send, origin)
+            await self._preflight(scope, receive, with_headers(send, common), origin)
         elif scope["path"].startswith(media_http.PREFIX) or scope["path"] == auth_http.PATH:
-            await (await self._respond(Request(scope, receive)))(scope, receive, send)
+            await self._respond(scope, receive, send, headers, common)
         elif scope["path"].count("/") == 2:
-            await self._grpc_web(scope, receive, send)
+            await self._grpc_web(scope, receive, with_headers(send, common))
         else:
-            await error_reply(404, "not_found", "nothing is served at this address")(scope, receive, send)
+            await error_reply(404, "not_found", "nothing is served at this address")(
+                scope, receive, with_headers(send, common)
+            )
 
     async def _preflight(self, scope: Scope, receive: Receive, send: Send, origin: str | None) -> None:
         response = Response(status_code=204)
@@ -71,23 +71,30 @@ class Web:
             response.raw_headers += [pair for pair in preflight_headers(origin) if pair[0] not in common]
         await response(scope, receive, send)
 
-    async def _respond(self, request: Request) -> Response:
-        part, name = (self._auth, "auth") if request.url.path == auth_http.PATH else (self._media, "media")
-        request_id = request_id_of(request.headers.get(REQUEST_ID, ""))
-        with working_for(request_id), traces.span(f"{request.method} {name}", kind="server", parent=request.headers):
-            response = await _response_of(part, request)
-            log.debug("%s %s %d", request.method, request.url.path, response.status_code)
-        response.headers[REQUEST_ID] = request_id
-        return response
+    async def _respond(
+        self, scope: Scope, receive: Receive, send: Send, headers: Mapping[str, str], common: RawHeaders
+    ) -> None:
+        is_auth = scope["path"] == auth_http.PATH
+        request_id = request_id_of(headers.get(REQUEST_ID, ""))
+        with (
+            working_for(request_id),
+            traces.span(f"{scope['method']} {'auth' if is_auth else 'media'}", kind="server", parent=headers),
+        ):
+            if is_auth:
+                response = await _response_of(self._auth.respond(Request(scope, receive)), scope)
+            else:
+                response = await _response_of(self._media.respond(scope, headers), scope)
+            log.debug("%s %s %d", scope["method"], scope["path"], response.status_code)
+        await response(scope, receive, with_headers(send, [*common, (b"x-request-id", request_id.encode())]))
 
 
-async def _response_of(part: AuthHttp | MediaHttp, request: Request) -> Response:
+async def _response_of(answering: Awaitable[Answer | Response], scope: Scope) -> Answer | Response:
     try:
-        return await part.respond(request)
+        return await answering
     except WeightsLabError as error:
         return reply_for(error)
     except Exception:
-        log.exception("fault while answering %s", request.url.path)
+        log.exception("fault while answering %s", scope["path"])
         return error_reply(500, "internal", "a fault of the gateway; its log has the details")
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from nats.aio.subscription import Subscription
 from weightslab_common import subjects
 from weightslab_common.bus import Bus
-from weightslab_proto.weightslab.bus.v1 import GetMediaRequest, GetMediaResponse
+from weightslab_proto.weightslab.bus.v1 import GetMediaPageRequest, GetMediaPageResponse
 
 from weightslab.media_parcel import Parcel, Unpicklable, packed, send
 from weightslab.media_source import MediaSource, MediaSplit
@@ -146,13 +146,13 @@ class MediaWorker:
         for split in splits:
             source.add(split)
 
-        async def answer(request: GetMediaRequest) -> GetMediaResponse:
-            return await asyncio.to_thread(source.get, request)
+        async def answer(request: GetMediaPageRequest) -> GetMediaPageResponse:
+            return await asyncio.to_thread(source.get_page, request)
 
         if self._thread is not None:
             await self._thread.unsubscribe()
         self._thread = await bus.serve(
-            subjects.media(self._experiment), GetMediaRequest, answer, queue="media", max_concurrent=1
+            subjects.media(self._experiment), GetMediaPageRequest, answer, queue="media", max_concurrent=1
         )
 
 

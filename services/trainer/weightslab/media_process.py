@@ -20,7 +20,7 @@ from weightslab_common import subjects, traces
 from weightslab_common.bus import Bus
 from weightslab_common.bus_tls import told_context
 from weightslab_common.settings import TracesSettings, load
-from weightslab_proto.weightslab.bus.v1 import GetMediaRequest, GetMediaResponse
+from weightslab_proto.weightslab.bus.v1 import GetMediaPageRequest, GetMediaPageResponse
 
 from weightslab.media_source import MediaSource, MediaSplit
 
@@ -37,8 +37,8 @@ async def _run(*, experiment: str, nats_url: str, nats_token: str | None, predic
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin.buffer)
     bus = await Bus.connect(nats_url, name=f"media {experiment}", token=nats_token, tls=told_context())
 
-    async def answer(request: GetMediaRequest) -> GetMediaResponse:
-        return await asyncio.to_thread(source.get, request)
+    async def answer(request: GetMediaPageRequest) -> GetMediaPageResponse:
+        return await asyncio.to_thread(source.get_page, request)
 
     serving = False
     try:
@@ -46,7 +46,9 @@ async def _run(*, experiment: str, nats_url: str, nats_token: str | None, predic
             source.add(await _received(reader))
             if not serving:
                 serving = True
-                await bus.serve(subjects.media(experiment), GetMediaRequest, answer, queue="media", max_concurrent=4)
+                await bus.serve(
+                    subjects.media(experiment), GetMediaPageRequest, answer, queue="media", max_concurrent=4
+                )
     except asyncio.IncompleteReadError:
         return
     finally:

@@ -11,10 +11,11 @@ from weightslab_common import subjects
 from weightslab_common.bus import Bus
 from weightslab_common.columns import F64, I64, pack
 from weightslab_common.errors import InvalidArgument
+from weightslab_common.media import Layer, Picture, Reply, layer_of, response_of
 from weightslab_proto.weightslab.bus.v1 import (
     EditEvent,
-    GetMediaRequest,
-    GetMediaResponse,
+    GetMediaPageRequest,
+    GetMediaPageResponse,
     LedgerExperiment,
     LedgerHealthRequest,
     LedgerHealthResponse,
@@ -172,14 +173,16 @@ class TrainerPeer:
     def __init__(self, bus: Bus, experiment: str) -> None:
         self.experiment = experiment
         self.status = RunStatus(experiment=experiment, run_id="run-1", state=RunState.RUNNING, step=0)
-        self.media_requests: list[GetMediaRequest] = []
+        self.media_requests: list[str] = []
+        # How many images each of them asked for.
+        self.media_pages: list[int] = []
         self.media_version = "1"
         self.media_boxes: MediaBoxes | None = None
         self._bus = bus
 
     async def start(self) -> None:
         await self._bus.serve(subjects.command(self.experiment, "pause"), PauseRequest, self._pause)
-        await self._bus.serve(subjects.media(self.experiment), GetMediaRequest, self._media, queue="media")
+        await self._bus.serve(subjects.media(self.experiment), GetMediaPageRequest, self.media_page, queue="media")
         await settle(self._bus)
 
     async def say_status(self, *, step: int = 0, state: RunState = RunState.RUNNING) -> None:
@@ -199,10 +202,14 @@ class TrainerPeer:
         await self.say_status(step=7, state=RunState.PAUSED)
         return PauseResponse(step=7)
 
-    async def _media(self, request: GetMediaRequest) -> GetMediaResponse:
-        self.media_requests.append(request)
-        content = f"{request.split}|{request.uid}|{request.layer}|{request.size_px}|{request.slice}".encode()
-        return GetMediaResponse(
+    async def media_page(self, request: GetMediaPageRequest) -> GetMediaPageResponse:
+        self.media_pages.append(len(request.uids))
+        return response_of([self.media(layer_of(request), uid) for uid in request.uids])
+
+    def media(self, wanted: Layer, uid: str) -> Reply:
+        self.media_requests.append(uid)
+        content = f"{wanted.split}|{uid}|{wanted.layer}|{wanted.size_px}|{wanted.slice}".encode()
+        return Picture(
             content=content,
             media_type="image/png",
             version=self.media_version,

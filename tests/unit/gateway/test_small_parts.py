@@ -112,7 +112,7 @@ class TestLogins:
 
 
 def _image(size_bytes: int, version: str = "1") -> Image:
-    return Image(content=bytes(size_bytes), media_type="image/png", version=version)
+    return Image(content=bytes(size_bytes), media_type="image/png", version=version, etag=version)
 
 
 class TestMediaCache:

@@ -16,7 +16,7 @@ from weightslab_common import subjects
 from weightslab_common.bus import Bus
 from weightslab_common.columns import F32, U32, pack
 from weightslab_common.tokens import Role, Tokens
-from weightslab_proto.weightslab.bus.v1 import GetMediaRequest, MediaBoxes
+from weightslab_proto.weightslab.bus.v1 import GetMediaPageRequest, MediaBoxes
 from weightslab_proto.weightslab.v1 import ListExperimentsRequest
 
 from tests.support.grpcweb import BINARY, frame
@@ -328,7 +328,7 @@ class TestImages:
         monkeypatch.setattr("weightslab_gateway.media_http.CACHE_SECS", 0.0)
         async with running_gateway(gateway.settings.nats_url, gateway.settings.data_dir) as other:
             subscription = await bus.serve(
-                subjects.media(ledger.experiment), GetMediaRequest, trainer._media, queue="media"
+                subjects.media(ledger.experiment), GetMediaPageRequest, trainer.media_page, queue="media"
             )
             await settle(bus)
             async with other.http(**BEARER) as http:

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from weightslab.kinds import Kind, kind_of
 from weightslab.media_source import MediaSource, MediaSplit
-from weightslab_proto.weightslab.bus.v1 import GetMediaRequest
+from weightslab_common.media import Layer
 
 NOISE = np.random.default_rng(0).integers(0, 256, (7, 9, 11, 4), dtype=np.uint8)
 GRAY, RGB, RGBA = NOISE[0, :, :, 0], NOISE[0, :, :, :3], NOISE[0]
@@ -51,7 +51,7 @@ def _source(sample: Any, folder: Path) -> MediaSource:
 
 
 def _pixels(source: MediaSource, **options: Any) -> Any:
-    reply = source.get(GetMediaRequest(split="train", uid="0", **options))
+    reply = source.get(Layer("train", **options), "0")
     return np.asarray(Image.open(io.BytesIO(reply.content)))
 
 

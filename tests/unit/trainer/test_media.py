@@ -19,13 +19,13 @@ import pytest
 import torch
 from PIL import Image
 from torch.utils.data import Dataset, TensorDataset
-from weightslab import media, media_parcel
+from weightslab import media, media_parcel, media_source
 from weightslab.media_source import MediaSource, MediaSplit
-from weightslab_common import subjects
-from weightslab_common.bus import Bus
+from weightslab_common.bus import PAYLOAD_TARGET_BYTES, Bus
 from weightslab_common.errors import DeadlineExceeded, InvalidArgument, NotFound, Unavailable
-from weightslab_proto.weightslab.bus.v1 import GetMediaRequest, GetMediaResponse
+from weightslab_common.media import Layer, Picture, replies_of, request_of
 
+from tests.support.media import image_of
 from tests.unit.trainer.peers import eventually, new_experiment
 from tests.unit.trainer.runs import split_of
 
@@ -51,22 +51,17 @@ def _dataset() -> TensorDataset:
     return TensorDataset(IMAGES, torch.arange(4))
 
 
-async def _get(bus: Bus, experiment: str, uid: str, **options: Any) -> GetMediaResponse:
-    request = GetMediaRequest(split="train", uid=uid, **options)
-    return await bus.request(subjects.media(experiment), request, GetMediaResponse, timeout_secs=10, part="media")
-
-
-async def _first(bus: Bus, experiment: str, uid: str) -> GetMediaResponse:
-    async def look() -> GetMediaResponse | None:
+async def _first(bus: Bus, experiment: str, uid: str) -> Picture:
+    async def look() -> Picture | None:
         try:
-            return await _get(bus, experiment, uid)
+            return await image_of(bus, experiment, uid)
         except (Unavailable, DeadlineExceeded):
             return None
 
     return await eventually(look, what="the worker answers", timeout_secs=60)
 
 
-def _pixels(reply: GetMediaResponse) -> list[list[int]]:
+def _pixels(reply: Picture) -> list[list[int]]:
     pixels: list[list[int]] = np.asarray(Image.open(io.BytesIO(reply.content))).tolist()
     return pixels
 
@@ -92,7 +87,7 @@ async def test_a_worker_process_answers_and_is_started_again_when_it_is_killed(n
         assert _pixels(await _first(bus, experiment, "3")) == IMAGES[3, 0].tolist()
         assert worker.pid not in (None, pid)
         with pytest.raises(NotFound, match="split 'train' has no sample '4'"):
-            await _get(bus, experiment, "4")
+            await image_of(bus, experiment, "4")
     finally:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
@@ -151,7 +146,7 @@ async def test_a_dataset_that_cannot_be_pickled_is_served_by_a_thread_and_that_i
         assert (await _first(bus, experiment, "0")).source_height_px == 6
         assert "images are read in a thread of the training process" in caplog.text
         with pytest.raises(NotFound, match="sample '1' of split 'train' cannot be read: OSError: the disk is gone"):
-            await _get(bus, experiment, "1")
+            await image_of(bus, experiment, "1")
     finally:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
@@ -189,7 +184,7 @@ def _source(folder: Path) -> MediaSource:
 
 
 def test_the_mask_of_a_sample_is_its_ground_truth(tmp_path: Path) -> None:
-    reply = _source(tmp_path).get(GetMediaRequest(split="train", uid="a", layer="gt"))
+    reply = _source(tmp_path).get(Layer("train", layer="gt"), "a")
     assert _pixels(reply) == [[0, 255], [3, 4]]
     assert reply.version == "registration"
 
@@ -197,11 +192,11 @@ def test_the_mask_of_a_sample_is_its_ground_truth(tmp_path: Path) -> None:
 def test_what_does_not_exist_is_named(tmp_path: Path) -> None:
     source = _source(tmp_path)
     with pytest.raises(NotFound, match="no split 'other'"):
-        source.get(GetMediaRequest(split="other", uid="a"))
+        source.get(Layer("other"), "a")
     with pytest.raises(NotFound, match="no prediction is kept for sample 'a' of split 'train'"):
-        source.get(GetMediaRequest(split="train", uid="a", layer="pred"))
+        source.get(Layer("train", layer="pred"), "a")
     with pytest.raises(InvalidArgument, match="no layer 'depth'; there are: image, gt, pred, diff"):
-        source.get(GetMediaRequest(split="train", uid="a", layer="depth"))
+        source.get(Layer("train", layer="depth"), "a")
 
 
 @pytest.mark.parametrize(
@@ -214,3 +209,36 @@ def test_what_does_not_exist_is_named(tmp_path: Path) -> None:
 )
 def test_only_a_guarded_script_is_imported_by_the_worker(script: str, guarded: bool) -> None:
     assert media._is_guarded(script) is guarded
+
+
+def _page(source: MediaSource, uids: str) -> list[str]:
+    """`image`, what is wrong, or `left out`, of each uid."""
+    page = source.get_page(request_of(Layer("train"), uids))
+    return [
+        "image" if isinstance(reply, Picture) else str(reply or "left out")
+        for reply in replies_of(page, count=len(uids))
+    ]
+
+
+def test_an_image_of_a_page_that_cannot_be_read_costs_the_others_nothing(tmp_path: Path) -> None:
+    shown = _page(_source(tmp_path), "abxa")
+    assert shown[0] == shown[3] == "image"
+    assert "sample 'b' of split 'train' cannot be read: OSError: the disk is gone" in shown[1]
+    assert "no sample 'x'" in shown[2]
+
+
+def test_what_comes_late_is_left_out_of_a_page_and_its_first_image_never(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(media_source, "PAGE_SECS", 0.0)
+    assert _page(_source(tmp_path), "aaa") == ["image", "left out", "left out"]
+
+
+def test_a_page_fits_into_a_message(tmp_path: Path) -> None:
+    source = MediaSource(predictions=tmp_path / "p.db")
+    noise = torch.randint(0, 256, (3, 700, 700), dtype=torch.uint8)
+    source.add(MediaSplit("train", TensorDataset(noise.expand(40, -1, -1, -1)), [str(n) for n in range(40)], "r"))
+    replies = replies_of(source.get_page(request_of(Layer("train"), [str(n) for n in range(40)])), count=40)
+    sizes = [len(reply.content) for reply in replies if isinstance(reply, Picture)]
+    assert 1 <= len(sizes) < len(replies) == 40
+    assert sum(sizes) <= PAYLOAD_TARGET_BYTES or len(sizes) == 1

@@ -23,7 +23,8 @@ from weightslab.run import Run
 from weightslab.split import Split
 from weightslab_common.columns import F32, U32, unpack
 from weightslab_common.errors import InvalidArgument, NotFound
-from weightslab_proto.weightslab.bus.v1 import GetMediaRequest, GetMediaResponse
+from weightslab_common.media import Layer
+from weightslab_common.media import Picture as Shown
 
 from tests.unit.trainer.runs import split_of, watched
 
@@ -65,8 +66,8 @@ class Served:
     def batch(self, *positions: int, epoch: int = 0) -> Batch:
         return Batch(self.split, np.array(positions, dtype=np.uint32), epoch)
 
-    def get(self, layer: str, uid: str = "0", **options: Any) -> GetMediaResponse:
-        return self.source.get(GetMediaRequest(split="train", uid=uid, layer=layer, **options))
+    def get(self, layer: str, uid: str = "0", **options: Any) -> Shown:
+        return self.source.get(Layer("train", layer=layer, **options), uid)
 
     def pixels(self, layer: str, uid: str = "0", **options: Any) -> Any:
         return np.asarray(Image.open(io.BytesIO(self.get(layer, uid, **options).content)))

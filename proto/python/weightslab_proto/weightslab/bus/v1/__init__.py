@@ -203,11 +203,14 @@ class GetDiscardsResponse(betterproto.Message):
 
 
 @dataclass(eq=False, repr=False)
-class GetMediaRequest(betterproto.Message):
-    """`media` (request to a media worker)."""
+class GetMediaPageRequest(betterproto.Message):
+    """
+    `media` (request to a media worker): several images at once, as columns, since a message for each would cost more than
+     a small image.
+    """
 
     split: str = betterproto.string_field(1)
-    uid: str = betterproto.string_field(2)
+    uids: List[str] = betterproto.string_field(2)
     layer: str = betterproto.string_field(3)
     """`image`, `gt`, `pred`, `diff`."""
 
@@ -222,20 +225,39 @@ class GetMediaRequest(betterproto.Message):
 
 
 @dataclass(eq=False, repr=False)
-class GetMediaResponse(betterproto.Message):
-    content: bytes = betterproto.bytes_field(1)
-    media_type: str = betterproto.string_field(2)
-    """For example `image/png`."""
+class GetMediaPageResponse(betterproto.Message):
+    """Columns have one entry per uid that was asked for, in that order."""
 
-    version: str = betterproto.string_field(3)
-    """Changes when the content can change."""
+    contents: bytes = betterproto.bytes_field(1)
+    """Encoded images, one after the other."""
 
-    source_width_px: int = betterproto.int32_field(4)
-    source_height_px: int = betterproto.int32_field(5)
-    boxes: Optional["MediaBoxes"] = betterproto.message_field(6, optional=True)
+    content_sizes: bytes = betterproto.bytes_field(2)
+    """uint32: how many bytes of `contents` are this image's."""
+
+    statuses: bytes = betterproto.bytes_field(3)
     """
-    For `gt` and `pred` of a sample with boxes: the boxes that the content outlines.
+    uint32: 0 for an image, the status of gRPC where it cannot be given, 4294967295 where it was left out for want of
+     time or room and is to be asked for again.
     """
+
+    texts: List[str] = betterproto.string_field(4)
+    """
+    The version of an image, which changes when its content can change; else what is wrong.
+    """
+
+    media_types: List[str] = betterproto.string_field(5)
+    """For example `image/png`; empty where there is no image."""
+
+    source_widths_px: bytes = betterproto.bytes_field(6)
+    """uint32."""
+
+    source_heights_px: bytes = betterproto.bytes_field(7)
+    has_boxes: bytes = betterproto.bytes_field(8)
+    """
+    uint8: whether this image outlines boxes, which are the next of `boxes`.
+    """
+
+    boxes: List["MediaBoxes"] = betterproto.message_field(9)
 
 
 @dataclass(eq=False, repr=False)
