@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.timeout(300)]
 @pytest.fixture(scope="module")
 def own_studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
     """A studio of its own: these tests kill it piece by piece."""
-    command = [sys.executable, volumes_run.__file__]
+    command = [sys.executable, "-m", volumes_run.__name__]
     with running_studio(tmp_path_factory.mktemp("missing-parts"), trainer=command) as studio:
         yield studio
 

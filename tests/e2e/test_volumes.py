@@ -6,6 +6,7 @@ import io
 import re
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -13,18 +14,20 @@ from playwright.sync_api import Browser, Locator, Page, expect
 
 from tests.e2e.conftest import ACTION_TIMEOUT_MS
 from tests.e2e.hands import cell, filter_by
-from tests.support import volumes_run
+from tests.support import scenes, volumes_run
 from tests.support.processes import wait_until
 from tests.support.running import running_studio
 from tests.support.studio import Studio
 
 pytestmark = [pytest.mark.timeout(300)]
 
+PICTURES = Path(__file__).parent / "output"
+
 
 @pytest.fixture(scope="module")
 def volumes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
     """A studio whose trainer is the run on volumes."""
-    command = [sys.executable, volumes_run.__file__]
+    command = [sys.executable, "-m", volumes_run.__name__]
     with running_studio(tmp_path_factory.mktemp("volumes"), trainer=command) as studio:
         yield studio
 
@@ -132,10 +135,10 @@ def test_boxes_have_their_class_and_confidence(volume_page: Page) -> None:
     volume_page.get_by_test_id("overlay-opacity").fill("1")
     expect(cell(volume_page, 0)).to_have_attribute("data-mask", "shown")
     image = _open(volume_page)
-    _, ink, other = volumes_run.CLASS_NAMES
-    expect(image).to_have_attribute("aria-label", re.compile(re.escape(f", {ink}, {other}") + "$"))
+    _, spot, blot = volumes_run.SPOT_NAMES
+    expect(image).to_have_attribute("aria-label", re.compile(re.escape(f", {spot}, {blot}") + "$"))
     volume_page.keyboard.press("3")
-    expect(image).to_have_attribute("aria-label", re.compile(re.escape(f", {ink} 0.88, {other} 0.25") + "$"))
+    expect(image).to_have_attribute("aria-label", re.compile(re.escape(f", {spot} 0.88, {blot} 0.25") + "$"))
     # The line of the first box is at its place, and what it encloses stays bare.
     assert _color(image, 2 / 24, 8 / 24) != (0, 0, 0)
     assert _color(image, 6 / 24, 8 / 24) == (0, 0, 0)
@@ -148,7 +151,25 @@ def test_boxes_have_their_class_and_confidence(volume_page: Page) -> None:
     volume_page.keyboard.press("Escape")
     volume_page.locator('[data-testid="class-toggle"][data-class="1"]').uncheck()
     image = _open(volume_page)
-    expect(image).to_have_attribute("aria-label", re.compile(re.escape(f", {other} 0.25") + "$"))
+    expect(image).to_have_attribute("aria-label", re.compile(re.escape(f", {blot} 0.25") + "$"))
+
+
+def test_boxes_on_a_cell_have_the_names_of_their_split(volume_page: Page) -> None:
+    volume_page.get_by_test_id("overlay-gt").click()
+    expect(cell(volume_page, 0)).to_have_attribute("data-mask", "shown")
+    filter_by(volume_page, 'split == "spots"')
+    expect(volume_page.get_by_test_id("count-matched")).to_have_attribute("data-value", str(volumes_run.SPOT_COUNT))
+    volume_page.get_by_test_id("cell-size").fill("240")
+    volume_page.get_by_test_id("details-apply").click()
+    volume_page.locator('[data-testid="class-color"][data-class="1"]').fill("#ff0000")
+    _, spot, blot = volumes_run.SPOT_NAMES
+    boxes = cell(volume_page, 0).get_by_role("img")
+    expect(boxes).to_have_accessible_name(f"{spot}, {blot}")
+    # The panel says what either split calls the class.
+    expect(volume_page.get_by_text(f"{volumes_run.CLASS_NAMES[1]} · {spot}", exact=True)).to_be_visible()
+    # Above the first box, where the image is black, is the ground of its name.
+    wait_until(lambda: _near(_color(boxes, 2.08 / 24, 1.5 / 24), (255, 0, 0)), what="the name is written")
+    assert _color(boxes, 6 / 24, 8 / 24) == (0, 0, 0), "what a box encloses stays bare"
 
 
 def test_a_prediction_is_compared_with_the_ground_truth(volume_page: Page) -> None:
@@ -163,6 +184,19 @@ def test_a_prediction_is_compared_with_the_ground_truth(volume_page: Page) -> No
     # Whatever the model sees there by now, the square is a hit, a miss or another class.
     seen = _color(image, *INK)
     assert any(_near(seen, verdict) for verdict in (HIT, (79, 124, 255), (242, 164, 43))), seen
+
+
+@pytest.mark.parametrize(("split", "overlay", "theme"), [("scenes", "diff", "dark"), ("objects", "pred", "light")])
+def test_pictures_of_overlays(volume_page: Page, split: str, overlay: str, theme: str) -> None:
+    volume_page.emulate_media(color_scheme="dark" if theme == "dark" else "light")
+    volume_page.get_by_test_id("cell-size").fill("200")
+    volume_page.get_by_test_id("details-apply").click()
+    filter_by(volume_page, f'split == "{split}"')
+    expect(volume_page.get_by_test_id("count-matched")).to_have_attribute("data-value", str(scenes.COUNT))
+    volume_page.get_by_test_id(f"overlay-{overlay}").click()
+    cells = volume_page.get_by_test_id("grid-cell")
+    expect(cells.locator("xpath=self::*[not(@data-mask='shown') or not(@data-image='shown')]")).to_have_count(0)
+    volume_page.get_by_test_id("grid-pane").screenshot(path=PICTURES / f"overlays-{overlay}.png", animations="disabled")
 
 
 def test_hostile_names_are_shown_verbatim(volume_page: Page) -> None:

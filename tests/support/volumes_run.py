@@ -1,4 +1,7 @@
-"""A training run on small volumes with masks and on pictures with boxes, its names hostile: for tests of the page."""
+"""A training run on small volumes with masks and on pictures with boxes, its names hostile: for tests of the page.
+
+Beside them it has scenes with predictions, which are looked at only.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +12,15 @@ import weightslab as wl
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
+from tests.support import scenes
+from tests.support.scenes import BoxedScenes, MaskedScenes
+
 COUNT, SLICES, SIDE = 40, 6, 24
 SPOT_COUNT = 8
 # One box is found with its class, one is where nothing is.
 FOUND = {"boxes": [[2, 2, 10, 11], [1, 16, 7, 22]], "labels": [1, 2], "scores": [0.875, 0.25]}
 CLASS_NAMES = ("background", "<i>ink</i>", "class & co")
+SPOT_NAMES = ("nothing", "<u>spot</u>", "blot")
 METADATA = "<b onclick=alert(1)>site</b>"
 SIGNAL = "<img src=x onerror=alert(2)>"
 
@@ -59,10 +66,18 @@ def main() -> None:
     optimizer = wl.watch_optimizer(torch.optim.SGD(model.parameters(), lr=0.1))
     criterion = wl.watch_loss(nn.CrossEntropyLoss())
     oddly_named = wl.watch_loss(nn.CrossEntropyLoss(), name=SIGNAL)
-    spots = wl.watch_loader(DataLoader(Spots(), batch_size=SPOT_COUNT), split="spots")
+    spots = wl.watch_loader(DataLoader(Spots(), batch_size=SPOT_COUNT), split="spots", class_names=SPOT_NAMES)
+    # One at a time: scenes differ in how many boxes they have.
+    masked = wl.watch_loader(DataLoader(MaskedScenes(), batch_size=1), split="scenes", class_names=scenes.NAMES)
+    boxed = wl.watch_loader(DataLoader(BoxedScenes(), batch_size=1), split="objects", class_names=scenes.NAMES)
     wl.serve()
     for _ in spots:
         wl.log_predictions(spots.current_uids, boxes=[FOUND] * SPOT_COUNT)
+    found = [scenes.Scene(index) for index in range(scenes.COUNT)]
+    for index, _ in enumerate(masked):
+        wl.log_predictions(masked.current_uids, masks=found[index].predicted_mask(index)[None])
+    for index, _ in enumerate(boxed):
+        wl.log_predictions(boxed.current_uids, boxes=[found[index].predicted_boxes(index)])
     while True:
         for volumes, masks in loader:
             optimizer.zero_grad()

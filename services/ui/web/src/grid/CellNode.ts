@@ -1,8 +1,14 @@
+import { drawBoxes, SMALL_NAMES } from '../overlay/drawBoxes';
+import type { Drawn } from '../overlay/paint';
 import { describe, formatValue, tagHue } from './format';
 import type { Cell, DrawMask, Painter } from './types';
 
 /** Chips beyond these are counted instead of shown. */
 const MAX_CHIPS = 3;
+/** Narrower images have no room for the names of boxes. */
+const NAMES_FROM_PX = 110;
+/** Height of the line below the image that has the colour of the split. */
+const EDGE_PX = 2;
 const FIRST_RETRY_MS = 800;
 const MAX_ATTEMPTS = 6;
 
@@ -37,6 +43,9 @@ export class CellNode {
   /** Made with the first mask: most data sets have none. */
   private mask: HTMLCanvasElement | null = null;
   private maskTurn = 0;
+  private drawn: Drawn | null = null;
+  private width = 0;
+  private height = 0;
   private readonly reason = element('div', 'grid-reason');
   private readonly mark = element('span', 'grid-discard-mark');
   private readonly check = element('span', 'grid-check');
@@ -119,9 +128,13 @@ export class CellNode {
     else delete this.root.dataset.painted;
   }
 
-  setBoxHeight(px: number): void {
-    const height = `${px}px`;
-    if (this.box.style.height !== height) this.box.style.height = height;
+  /** Gives the image its box, in CSS pixels. */
+  setBox(width: number, height: number): void {
+    if (this.width === width && this.height === height) return;
+    if (this.height !== height) this.box.style.height = `${height}px`;
+    this.width = width;
+    this.height = height;
+    if (this.drawn && this.drawn.boxes.length > 0) this.paintMask(this.drawn);
   }
 
   /** Whether an image failed and will be asked for again. */
@@ -179,22 +192,55 @@ export class CellNode {
       this.dropMask();
       return;
     }
+    this.drawn = drawn;
+    this.box.classList.toggle('is-grey', drawn.grey);
+    this.paintMask(drawn);
+    this.root.dataset.mask = 'shown';
+  }
+
+  private paintMask(drawn: Drawn): void {
     if (!this.mask) {
       this.mask = document.createElement('canvas');
       this.mask.className = 'grid-mask';
       this.image.after(this.mask);
     }
-    this.mask.hidden = false;
-    const { pixels } = drawn;
-    this.mask.width = pixels.width;
-    this.mask.height = pixels.height;
-    this.mask.getContext('2d')?.putImageData(pixels, 0, 0);
-    this.root.dataset.mask = 'shown';
+    const { mask } = this;
+    mask.hidden = false;
+    const asBoxes = drawn.boxes.length > 0;
+    mask.classList.toggle('is-drawn', asBoxes);
+    if (asBoxes) this.paintBoxes(mask, drawn);
+    else {
+      mask.removeAttribute('role');
+      mask.width = drawn.pixels.width;
+      mask.height = drawn.pixels.height;
+      mask.getContext('2d')?.putImageData(drawn.pixels, 0, 0);
+    }
+  }
+
+  /** As large as they are seen, so that lines and names are sharp. */
+  private paintBoxes(mask: HTMLCanvasElement, { pixels, boxes }: Drawn): void {
+    mask.setAttribute('role', 'img');
+    mask.setAttribute('aria-label', boxes.map(({ text }) => text).join(', '));
+    const scale = Math.min(this.width / pixels.width, (this.height - EDGE_PX) / pixels.height);
+    const [width, height] = [pixels.width * scale, pixels.height * scale];
+    mask.width = Math.round(width * devicePixelRatio);
+    mask.height = Math.round(height * devicePixelRatio);
+    const context = mask.getContext('2d');
+    if (!context) return;
+    context.scale(devicePixelRatio, devicePixelRatio);
+    drawBoxes(
+      context,
+      boxes,
+      { left: 0, top: 0, width, height },
+      width >= NAMES_FROM_PX ? SMALL_NAMES : null,
+    );
   }
 
   private dropMask(): void {
     this.maskTurn++;
+    this.drawn = null;
     if (!this.mask || this.mask.hidden) return;
+    this.box.classList.remove('is-grey');
     this.mask.hidden = true;
     delete this.root.dataset.mask;
   }

@@ -160,7 +160,7 @@ export class GridSurface implements PointerTarget {
     this.pool.show(this.cells.slice(0, this.capacity), this.look ?? look);
     this.pool.arrange(this.layout.columns, Math.floor((this.page?.offset ?? 0) / this.layout.columns));
     for (const node of this.pool.nodes) {
-      node.setBoxHeight(this.layout.imageHeight);
+      node.setBox(this.layout.cellWidth, this.layout.imageHeight);
     }
     this.root.setAttribute('aria-colcount', String(this.layout.columns));
     this.root.setAttribute(

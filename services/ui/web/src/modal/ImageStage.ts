@@ -1,5 +1,6 @@
 import { ImageFailures } from '../grid/imageFailure';
 import type { BoxMark } from '../overlay/boxes';
+import { drawBoxes, LARGE_NAMES } from '../overlay/drawBoxes';
 import type { Drawn } from '../overlay/paint';
 import {
   FITTED,
@@ -18,15 +19,6 @@ const PIXEL_GRID_PX = 12;
 const WHEEL_FACTOR = 0.0018;
 const FIRST_RETRY_MS = 800;
 const MAX_ATTEMPTS = 5;
-
-const BOX_FONT = '600 12px system-ui, sans-serif';
-const BOX_NAME_PX = 17;
-
-/** Black or white, whichever can be read on a colour `#rrggbb`. */
-function inkOn(color: string): string {
-  const [red = 0, green = 0, blue = 0] = [1, 3, 5].map((at) => Number.parseInt(color.slice(at, at + 2), 16));
-  return 0.3 * red + 0.59 * green + 0.11 * blue > 140 ? '#000' : '#fff';
-}
 
 function drawSplitLine(context: CanvasRenderingContext2D, x: number, place: Placement): void {
   context.fillStyle = 'rgb(128 128 128 / 80%)';
@@ -51,6 +43,7 @@ export class ImageStage {
   private mask: HTMLCanvasElement | null = null;
   private boxes: readonly BoxMark[] = [];
   private split = false;
+  private grey = false;
   private url = '';
   private subject = '';
   private view: Viewport = FITTED;
@@ -111,6 +104,7 @@ export class ImageStage {
     this.split = split;
     this.mask = null;
     this.boxes = drawn?.boxes ?? [];
+    this.grey = drawn?.grey === true && !split;
     if (drawn && this.boxes.length === 0) {
       const { pixels } = drawn;
       this.mask = document.createElement('canvas');
@@ -209,7 +203,9 @@ export class ImageStage {
     const pixel = place.width / sizes.image.width;
     context.imageSmoothingEnabled = pixel < SHARP_PX;
     context.imageSmoothingQuality = 'high';
+    context.filter = this.grey ? 'grayscale(1)' : 'none';
     context.drawImage(image, place.left, place.top, place.width, place.height);
+    context.filter = 'none';
     if (this.mask) this.drawMask(context, this.mask, place);
     if (this.boxes.length > 0) this.drawBoxes(context, place);
     if (this.view.zoom > 1 && pixel >= PIXEL_GRID_PX) this.drawPixelGrid(context, place, sizes);
@@ -224,7 +220,6 @@ export class ImageStage {
     if (this.split) drawSplitLine(context, left, place);
   }
 
-  /** Lines and names keep their size however close one looks. */
   private drawBoxes(context: CanvasRenderingContext2D, place: Placement): void {
     context.save();
     if (this.split) {
@@ -234,19 +229,7 @@ export class ImageStage {
       context.rect(middle, 0, this.canvas.clientWidth - middle, this.canvas.clientHeight);
       context.clip();
     }
-    context.lineWidth = 2;
-    context.font = BOX_FONT;
-    context.textBaseline = 'middle';
-    for (const box of this.boxes) {
-      const left = place.left + box.left * place.width;
-      const top = place.top + box.top * place.height;
-      context.strokeStyle = context.fillStyle = box.color;
-      context.strokeRect(left, top, box.width * place.width, box.height * place.height);
-      const above = top >= BOX_NAME_PX ? top - BOX_NAME_PX : top;
-      context.fillRect(left - 1, above, context.measureText(box.text).width + 8, BOX_NAME_PX);
-      context.fillStyle = inkOn(box.color);
-      context.fillText(box.text, left + 3, above + BOX_NAME_PX / 2);
-    }
+    drawBoxes(context, this.boxes, place, LARGE_NAMES);
     context.restore();
   }
 

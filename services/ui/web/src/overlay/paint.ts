@@ -15,6 +15,8 @@ export interface Mask {
 export interface Drawn {
   readonly pixels: ImageData;
   readonly boxes: readonly BoxMark[];
+  /** Whether the image below is shown in grey, so that its colours are not taken for those that lie over it. */
+  readonly grey: boolean;
 }
 
 export interface MaskLook {

@@ -1,6 +1,7 @@
 import { computed, signal } from '@preact/signals';
 import type { Layer } from '../modal/types';
 import { ID_OF_CLASS_0, marksOf } from '../overlay/boxes';
+import { className } from '../overlay/classNames';
 import { MaskStore } from '../overlay/MaskStore';
 import { classesOf, type Drawn, type Mask, type OverlayKind, paint, VERDICTS } from '../overlay/paint';
 import { experimentName } from './run';
@@ -18,8 +19,14 @@ export const overlayContour = remembered('overlay.contour', true);
 export const classColors = remembered<Record<string, string>>('colors.class', {});
 /** Classes that are not painted; the first is the background for most. */
 export const hiddenClasses = remembered<number[]>('overlay.hidden', [0]);
-const seenClasses = signal<readonly number[]>([]);
-const boxesSeen = signal(false);
+/** What the masks of a split have held so far. */
+interface Seen {
+  readonly ids: readonly number[];
+  readonly boxes: boolean;
+}
+
+/** By split. */
+const seen = signal<Readonly<Record<string, Seen>>>({});
 
 const store = new MaskStore();
 /** Splits whose samples turned out to have no such layer, so that it is not asked for again and again. */
@@ -36,19 +43,17 @@ export function classColor(id: number): string {
   return classColors.value[id] ?? (PALETTE[(id + PALETTE.length - 1) % PALETTE.length] as string);
 }
 
-function nameOf(label: number): string {
-  const names = splits.value.find(({ classNames }) => classNames.length > 0)?.classNames;
-  return names?.[label] || `class ${label}`;
-}
-
-/** The classes of the masks seen so far, by id. */
-export const maskClasses = computed<readonly MaskClass[]>(() =>
-  seenClasses.value.map((id) => ({
-    id,
-    name: nameOf(id === ID_OF_CLASS_0 && boxesSeen.value ? 0 : id),
-    color: classColor(id),
-  })),
-);
+/** The classes of the masks seen so far, by id; one that splits name differently has all of its names. */
+export const maskClasses = computed<readonly MaskClass[]>(() => {
+  const found = Object.entries(seen.value);
+  const ids = [...new Set(found.flatMap(([, { ids }]) => ids))].sort((a, b) => a - b);
+  return ids.map((id) => {
+    const names = found
+      .filter(([, split]) => split.ids.includes(id))
+      .map(([split, { boxes }]) => className(splits.value, split, boxes && id === ID_OF_CLASS_0 ? 0 : id));
+    return { id, name: [...new Set(names)].join(' · '), color: classColor(id) };
+  });
+});
 
 /** Says which layer no sample of the shown splits has; empty when all is well. */
 export const missingLayer = computed(() => {
@@ -77,10 +82,12 @@ async function mask(sample: SampleName, layer: Layer, sizePx: number, slice: num
   return found;
 }
 
-function note(found: Mask): void {
-  const fresh = classesOf(found).filter((id) => !seenClasses.value.includes(id));
-  if (found.boxes) boxesSeen.value = true;
-  if (fresh.length > 0) seenClasses.value = [...seenClasses.value, ...fresh].sort((a, b) => a - b);
+function note(split: string, found: Mask): void {
+  const before = seen.value[split] ?? { ids: [], boxes: false };
+  const fresh = classesOf(found).filter((id) => !before.ids.includes(id));
+  const boxes = before.boxes || found.boxes !== undefined;
+  if (fresh.length === 0 && boxes === before.boxes) return;
+  seen.value = { ...seen.value, [split]: { ids: [...before.ids, ...fresh], boxes } };
 }
 
 /** Draws what lies over the image of a sample, in the looks of the moment; `null` when nothing does. */
@@ -104,9 +111,10 @@ export const drawMask = computed<DrawMask | null>(() => {
   return async (sample, sizePx, slice) => {
     const found = await mask(sample, kind, sizePx, slice);
     if (!found) return null;
-    if (!comparing) note(found);
-    const boxes = found.boxes ? marksOf(found.boxes, { ...look, name: nameOf, color: classColor }) : [];
-    return { pixels: new ImageData(paint(found, look), found.width, found.height), boxes };
+    if (!comparing) note(sample.split, found);
+    const name = (label: number) => className(splits.value, sample.split, label);
+    const boxes = found.boxes ? marksOf(found.boxes, { ...look, name, color: classColor }) : [];
+    return { pixels: new ImageData(paint(found, look), found.width, found.height), boxes, grey: comparing };
   };
 });
 
