@@ -2,6 +2,7 @@ import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { defineConfig, type Plugin } from 'vite';
+import { hydrate, plainDescriptor } from './plainDescriptors.ts';
 
 const PAGE = '../weightslab_ui/page';
 
@@ -54,13 +55,50 @@ function binaryOnly(): Plugin {
   };
 }
 
+/** How the library reads a generated file, without the descriptors of descriptors. */
+const RUNTIME = `
+import { createEmbeddedFileRegistry } from '../registry.js';
+import { restoreJsonNames } from './restore-json-names.js';
+${hydrate.toString()}
+export function fileDesc(plain, imports = []) {
+  const root = hydrate(plain);
+  root.$typeName = 'google.protobuf.FileDescriptorProto';
+  root.messageType.forEach(restoreJsonNames);
+  root.dependency = imports.map((file) => file.proto.name);
+  return createEmbeddedFileRegistry(root, (name) => imports.find((file) => file.proto.name === name)).getFile(root.name);
+}
+`;
+
+/**
+ * Puts the descriptors of messages, ours and those that the library needs, into the page as plain data. As base64 of
+ * their wire format they need the description of descriptors and its reader, and hardly compress: 8 kB more of gzipped
+ * script.
+ */
+function plainDescriptors(): Plugin {
+  return {
+    name: 'plain-descriptors',
+    apply: 'build',
+    enforce: 'pre',
+    load(id) {
+      return /@bufbuild\/protobuf\/.*\/codegenv2\/file\.js$/.test(id) ? RUNTIME : undefined;
+    },
+    transform(code, id) {
+      if (!/_pb\.(ts|js)$/.test(id) || !code.includes('fileDesc(')) return undefined;
+      const found = /fileDesc\(\s*"([A-Za-z0-9+/=]+)"/.exec(code);
+      if (!found?.[1]) throw new Error(`${id} holds no descriptor in base64`);
+      const plain = JSON.stringify(plainDescriptor(found[1]));
+      return { code: code.replace(found[0], () => `fileDesc(${plain}`), map: null };
+    },
+  };
+}
+
 // While developing, the page's host says where the gateway is, as it does for the built page.
 // It must see under which name the page was opened, so the host's name stays.
 const pageHost = process.env.WL_PAGE_HOST && { target: process.env.WL_PAGE_HOST, changeOrigin: false };
 
 export default defineConfig({
   oxc: { jsx: { runtime: 'automatic', importSource: 'preact' } },
-  plugins: [binaryOnly(), precompress()],
+  plugins: [binaryOnly(), plainDescriptors(), precompress()],
   server: pageHost ? { proxy: { '/config.json': pageHost, '/healthz': pageHost } } : {},
   build: {
     outDir: PAGE,
