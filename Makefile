@@ -1,6 +1,8 @@
 # `make` lists every target.
 PYTHON ?= python3
 BIN := .venv/bin
+# A file is one worker's, and each worker that needs a studio has one of its own.
+PARALLEL := -n logical --maxprocesses 8 --dist loadfile
 .DEFAULT_GOAL := help
 .PHONY: help demo compare docs test check format proto page unit faults fuzz audit bench soak install pictures clean images rehearsal
 
@@ -16,7 +18,8 @@ test: check ## Check the code and run all tests, with real servers and a real br
 	@$(BIN)/python tools/build_page.py test
 	@$(BIN)/python tools/build_page.py
 	@$(BIN)/python tools/chromium.py
-	@$(BIN)/pytest
+	@$(BIN)/pytest tests/unit $(PARALLEL)
+	@$(BIN)/pytest --ignore=tests/unit $(PARALLEL)
 
 check: install ## Format, lint, types, import boundaries, generated code: about a minute.
 	@$(BIN)/ruff format --check --quiet .
@@ -29,7 +32,7 @@ check: install ## Format, lint, types, import boundaries, generated code: about 
 	@$(BIN)/python tools/generate_api_reference.py --check
 
 unit: install ## Only the unit tests.
-	@$(BIN)/pytest tests/unit
+	@$(BIN)/pytest tests/unit $(PARALLEL)
 
 format: install ## Format the code and mend what the linter can.
 	@$(BIN)/ruff check --fix --quiet . || true

@@ -28,7 +28,7 @@ TABLE_BEGIN, TABLE_END = "<!-- table -->\n", "<!-- end of table -->\n"
 # Of each environment: what pip is asked for. Ours is the one that runs this.
 PACKAGES = {
     "ours": [],
-    "scalars": ["torch==2.13.0", "psutil", "scikit-learn", "tensorboard==2.21.0", "wandb==0.31.0", "mlflow==3.18.0"],
+    "scalars": ["torch==2.13.0", "psutil", "scikit-learn", "tensorboard==2.21.0", "wandb==0.31.0", "mlflow==3.17.2"],
     "older": ["weightslab==2.0.3", "torch==2.9.0", "torchvision==0.24.0", "scikit-learn"],
 }
 ENVIRONMENT_OF = {
