@@ -37,9 +37,18 @@ class Hyperparameters:
         self._requested: dict[str, Value] = {}
 
     def watch(self, root: Any) -> None:
-        """Add a mapping or a dataclass. Raises InvalidArgument for anything else, or for a name that is taken."""
+        """Add a mapping or a dataclass.
+
+        Raises InvalidArgument for anything else, for what could not be changed, or for a name that is taken.
+        """
         if not isinstance(root, MutableMapping) and not (is_dataclass(root) and not isinstance(root, type)):
             raise InvalidArgument(f"hyperparameters are a dict or a dataclass, not {type(root).__name__}")
+        for name, owner, _ in _leaves(root):
+            if _is_frozen(owner):
+                raise InvalidArgument(
+                    f"hyperparameter {name!r} belongs to {type(owner).__name__}, a frozen dataclass: it could not be "
+                    "changed while the loop runs; take `frozen=True` away, or let the loop read a dict"
+                )
         double = {name for name, _, _ in _leaves(root)} & {name for name, _, _ in self._all()}
         if double:
             raise InvalidArgument(f"hyperparameter {min(double)!r} is already watched")
@@ -146,6 +155,11 @@ def _leaves(owner: Any, prefix: str = "") -> Iterator[tuple[str, Any, str]]:
             yield from _leaves(value, f"{prefix}{key}.")
         elif type(value) in _TYPES:
             yield f"{prefix}{key}", owner, key
+
+
+def _is_frozen(owner: Any) -> bool:
+    parameters = getattr(owner, "__dataclass_params__", None)
+    return parameters is not None and bool(parameters.frozen)
 
 
 def _read(owner: Any, key: str) -> Any:

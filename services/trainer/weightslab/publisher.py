@@ -90,6 +90,7 @@ class Publisher:
         self._sequence: Iterator[int] = count(1)
         self._status_sequence: Iterator[int] = count(1)
         self._dropped_values = 0
+        self._faulty_predictions = 0
         self._live_heard = 0.0
         self._registered: list[Split] = []
         self._stream_created: object = None
@@ -125,6 +126,10 @@ class Publisher:
     @property
     def dropped_values(self) -> int:
         return self._dropped_values + self._run.ring.dropped_values
+
+    @property
+    def dropped_predictions(self) -> int:
+        return self._faulty_predictions + self._predictions.dropped + self._run.predictions.dropped_values
 
     async def _ask_ledger(self, method: str, request: betterproto.Message, reply_type: type[MessageT]) -> MessageT:
         if self._bus is None:
@@ -196,6 +201,7 @@ class Publisher:
             try:
                 self._predictions.put(entries(record))
             except (OSError, sqlite3.Error, ValueError, WeightsLabError) as error:
+                self._faulty_predictions += len(record.batch.positions)
                 log.warning("predictions of %d samples are not kept: %s", len(record.batch.positions), error)
 
     def _recall(self) -> None:
@@ -344,6 +350,7 @@ class Publisher:
             sequence=next(self._status_sequence),
             applied_revision=self._discards.revision,
             dropped_values=self.dropped_values,
+            dropped_predictions=self.dropped_predictions,
             outbox_messages=len(self._outbox),
             checkpoints=self._handlers.checkpoints,
         )

@@ -50,6 +50,7 @@ class StatusReport:
         sequence: int,
         applied_revision: int,
         dropped_values: int,
+        dropped_predictions: int,
         outbox_messages: int,
         checkpoints: Checkpointing,
     ) -> RunStatus:
@@ -102,6 +103,7 @@ class StatusReport:
             message=run.message or run.file_fault,
             applied_revision=applied_revision,
             dropped_values=dropped_values,
+            dropped_predictions=dropped_predictions,
             outbox_messages=outbox_messages,
             sent_unix_ms=time.time_ns() // 1_000_000,
             finished=run.gate.finished,

@@ -14,6 +14,11 @@ class Optimizer:
     lr: float = 0.1
 
 
+@dataclass(frozen=True)
+class Fixed:
+    lr: float = 0.1
+
+
 @dataclass
 class Options:
     optimizer: Optimizer = field(default_factory=Optimizer)
@@ -44,6 +49,14 @@ def test_a_request_is_shown_until_it_is_applied_and_then_changes_the_users_own_d
     watched.apply("optimizer.lr", value)
     assert root["optimizer"] == {"lr": 0.01}
     assert watched.get("optimizer.lr").requested == 0.01
+
+
+@pytest.mark.parametrize("root", [Fixed(), {"optimizer": Fixed(), "batch_size": 8}])
+def test_a_frozen_dataclass_is_refused_at_once(root: object) -> None:
+    watched = Hyperparameters()
+    with pytest.raises(InvalidArgument, match=r"lr' belongs to Fixed, a frozen dataclass: .* take `frozen=True` away"):
+        watched.watch(root)
+    assert watched.states() == []
 
 
 def test_a_dataclass_is_changed_in_place() -> None:

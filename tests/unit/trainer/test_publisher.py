@@ -117,6 +117,14 @@ async def test_logged_values_are_those_of_the_call_whatever_the_loop_does_to_its
     assert sorted(await peer.values("val/weight")) == [(0, 1, 1.0), (0, 3, 1.0)]
 
 
+async def test_predictions_that_are_not_kept_are_counted_in_the_status(script: MakeScript, peer: Peer) -> None:
+    script()
+    assert (await peer.attached()).dropped_predictions == 0
+    # One mask beyond the bound of what is handed off.
+    wl.log_predictions([3], split="val", masks=torch.zeros(1, 6000, 6000, dtype=torch.uint8))
+    await peer.status_when(lambda status: status.dropped_predictions == 1, what="the lost prediction is counted")
+
+
 async def test_a_fault_while_the_status_is_made_does_not_end_the_publishing(
     script: MakeScript, peer: Peer, caplog: pytest.LogCaptureFixture
 ) -> None:

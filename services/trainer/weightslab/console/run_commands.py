@@ -71,6 +71,7 @@ async def dump(experiment: Experiment, given: Arguments) -> Reply:
             ],
             "applied_revision": reported.applied_revision,
             "dropped_values": reported.dropped_values,
+            "dropped_predictions": reported.dropped_predictions,
         }
     if reported and is_fresh(reported):
         saved = await experiment.trainer(

@@ -115,6 +115,13 @@ def _trainer(name: str, status: RunStatus) -> Finding:
         return Finding(
             "trainer", Health.NOTE, state, f"{status.dropped_values} values were dropped: the bus was away too long"
         )
+    if status.dropped_predictions:
+        return Finding(
+            "trainer",
+            Health.NOTE,
+            state,
+            f"predictions of {status.dropped_predictions} samples are not kept: too many at once, or the disk is full",
+        )
     return well("trainer", state, version=status.version)
 
 

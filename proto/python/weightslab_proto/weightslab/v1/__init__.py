@@ -686,6 +686,11 @@ class RunStatus(betterproto.Message):
     version: str = betterproto.string_field(27)
     """SDK version."""
 
+    dropped_predictions: int = betterproto.uint64_field(28)
+    """
+    Predictions of samples (masks, boxes) that are not kept: they came too quickly, or their file is full.
+    """
+
 
 @dataclass(eq=False, repr=False)
 class Experiment(betterproto.Message):

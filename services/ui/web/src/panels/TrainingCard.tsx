@@ -153,6 +153,11 @@ export function TrainingCard() {
           {count(status.droppedValues)} values had to be dropped: the bus was away for too long.
         </p>
       )}
+      {status && status.droppedPredictions > 0n && (
+        <p class="note">
+          Predictions of {count(status.droppedPredictions)} samples are not kept: too many at once, or no room on disk.
+        </p>
+      )}
       <Hyperparameters readOnly={!canEdit.value} />
       <Checkpoints readOnly={!canEdit.value} />
     </Card>
