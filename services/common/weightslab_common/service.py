@@ -93,7 +93,7 @@ async def background(*tasks: asyncio.Task[None], patience_secs: float = 2.0) -> 
         await end(tasks, patience_secs=patience_secs)
 
 
-async def end(tasks: Iterable[asyncio.Task[None]], *, patience_secs: float = 2.0) -> None:
+async def end(tasks: Iterable[asyncio.Task[Any]], *, patience_secs: float = 2.0) -> None:
     """Cancel `tasks` and wait for them, as `background` does."""
     tasks = set(tasks)
     pending, told = tasks, False

@@ -35,6 +35,7 @@ from weightslab_proto.weightslab.v1 import (
     RunStatus,
 )
 
+from weightslab_gateway.attended import attended, ledger_gone
 from weightslab_gateway.availability import availability
 from weightslab_gateway.directory import Directory
 from weightslab_gateway.encoded import Encoded
@@ -303,10 +304,11 @@ class Hub:
             self.feed.fill(key, first, steps, values)
 
     async def _ask(self, method: str, request: betterproto.Message, reply_type: type[ReplyT]) -> ReplyT:
-        return await self._bus.request(
+        asking = self._bus.request(
             subjects.ledger(self.experiment, method),
             request,
             reply_type,
             timeout_secs=REQUEST_TIMEOUT_SECS,
             part="ledger",
         )
+        return await attended(asking, ledger_gone(self._bus, self.experiment), part="ledger")

@@ -10,6 +10,7 @@ from weightslab_common.bus import Bus
 from weightslab_common.errors import Unavailable
 from weightslab_common.names import experiment_slug
 
+from weightslab_gateway.attended import PeerGone, attended, ledger_gone, trainer_gone
 from weightslab_gateway.context import time_left_secs
 from weightslab_gateway.directory import Directory
 
@@ -18,6 +19,8 @@ ReplyT = TypeVar("ReplyT", bound=betterproto.Message)
 LEDGER_TIMEOUT_SECS = 30.0
 # A pause waits for the running step, a checkpoint for the disk.
 COMMAND_TIMEOUT_SECS = 120.0
+# What the ledger is asked that is not asked a second time: whether the first was done is not known.
+CHANGES = frozenset({"edit_samples", "undo_edit"})
 
 
 class Peers:
@@ -30,28 +33,37 @@ class Peers:
     async def ledger(
         self, method: str, request: betterproto.Message, reply_type: type[ReplyT], *, experiment: str
     ) -> ReplyT:
-        """Ask the ledger of `experiment`. Raises NotFound for an unknown experiment, and what the ledger raises."""
-        return await self._ask(
-            subjects.ledger(experiment_slug(experiment), method),
-            request,
-            reply_type,
-            experiment=experiment,
-            part="ledger",
-            timeout_secs=LEDGER_TIMEOUT_SECS,
-        )
+        """Ask the ledger of `experiment`; what changes nothing is asked again, once, when its ledger ends meanwhile.
+
+        Raises NotFound for an unknown experiment, PeerGone, and what the ledger raises.
+        """
+        subject = subjects.ledger(experiment_slug(experiment), method)
+
+        async def ask() -> ReplyT:
+            asking = self._ask(
+                subject, request, reply_type, experiment=experiment, part="ledger", timeout_secs=LEDGER_TIMEOUT_SECS
+            )
+            return await attended(asking, ledger_gone(self._bus, experiment), part="ledger")
+
+        try:
+            return await ask()
+        except PeerGone:
+            if method in CHANGES:
+                raise
+        return await ask()
 
     async def command(
         self, verb: str, request: betterproto.Message, reply_type: type[ReplyT], *, experiment: str
     ) -> ReplyT:
-        """Tell the trainer of `experiment`. Raises NotFound for an unknown experiment, and what the trainer raises."""
-        return await self._ask(
-            subjects.command(experiment_slug(experiment), verb),
-            request,
-            reply_type,
-            experiment=experiment,
-            part="trainer",
-            timeout_secs=COMMAND_TIMEOUT_SECS,
+        """Tell the trainer of `experiment`.
+
+        Raises NotFound for an unknown experiment, PeerGone, and what the trainer raises.
+        """
+        subject = subjects.command(experiment_slug(experiment), verb)
+        asking = self._ask(
+            subject, request, reply_type, experiment=experiment, part="trainer", timeout_secs=COMMAND_TIMEOUT_SECS
         )
+        return await attended(asking, trainer_gone(self._directory, experiment), part="trainer")
 
     async def _ask(
         self,
