@@ -7,6 +7,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+# Below this numpy's own stable sort is quicker.
+_FEW = 1000
+
+
+def stable_order(rows: NDArray[np.uint32]) -> NDArray[np.int64]:
+    """The indices that put `rows` (uint32) in increasing order, equal ones as they came.
+
+    Sorting row and index as one number uses vector instructions, which numpy has for no stable sort.
+    """
+    if len(rows) < _FEW:
+        return np.argsort(rows, kind="stable")
+    keys = rows.astype(np.uint64) << np.uint64(32)
+    keys |= np.arange(len(rows), dtype=np.uint64)
+    keys.sort()
+    return (keys & np.uint64(0xFFFFFFFF)).view(np.int64)
+
 
 def grown(array: NDArray[Any], length: int, fill: Any) -> NDArray[Any]:
     """Return `array` itself when it has at least `length` items, else a copy with room for growth, padded by `fill`."""

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from weightslab_ledger.arrays import stable_order
 from weightslab_ledger.blobs import Rows
 
 BLOCK = 256
@@ -96,7 +97,7 @@ def joined_seen(parts: list[Seen]) -> Seen:
 
 def by_row(entries: Entries) -> Entries:
     """The entries ordered by row, and those of a row in the order they came."""
-    order = np.argsort(entries.rows, kind="stable")
+    order = stable_order(entries.rows)
     values = tuple(column[order] for column in entries.values)
     return Entries(entries.rows[order], entries.steps[order], entries.epochs[order], values)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from weightslab_proto.weightslab.v1 import Mode
 
-from weightslab_ledger.arrays import grown, sized
+from weightslab_ledger.arrays import grown, sized, stable_order
 from weightslab_ledger.blobs import Rows
 
 AUDIT_SUFFIX = ":audit"
@@ -54,6 +55,16 @@ def column_name(signal: str, mode: int) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class _Order:
+    """How entries are put in the order of their rows. `starts`: where each of `rows` begins, with `sizes` entries."""
+
+    order: NDArray[np.int64]
+    rows: Rows
+    starts: NDArray[np.int64]
+    sizes: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
 class Batch:
     """Values of samples, one entry each: `rows` uint32, `steps` int64, `epochs` uint32; in the order they came."""
 
@@ -62,6 +73,18 @@ class Batch:
     epochs: NDArray[np.uint32]
     # Rows of the experiment, which arrays must have room for.
     row_count: int
+
+    @functools.cached_property
+    def order(self) -> _Order:
+        """Found once for all signals."""
+        order = stable_order(self.rows)
+        ordered = self.rows[order]
+        starts = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
+        return _Order(order, ordered[starts], starts, np.diff(starts, append=len(ordered)))
+
+    def chosen(self, which: NDArray[np.bool_]) -> Batch:
+        """Some of the entries."""
+        return Batch(self.rows[which], self.steps[which], self.epochs[which], self.row_count)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,17 +109,15 @@ class _Groups:
 
 def _grouped(batch: Batch, values: NDArray[np.float32]) -> _Groups | None:
     """The values that are no NaN, grouped; None when there are none."""
-    rows, steps, epochs = batch.rows, batch.steps, batch.epochs
     known = ~np.isnan(values)
     if not known.all():
-        rows, values, steps, epochs = rows[known], values[known], steps[known], epochs[known]
-    if not len(rows):
+        batch, values = batch.chosen(known), values[known]
+    if not len(values):
         return None
-    order = np.argsort(rows, kind="stable")
-    ordered = rows[order]
-    starts = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
-    sizes = np.diff(starts, append=len(ordered))
-    return _Groups(ordered[starts], starts, sizes, values[order], steps[order], epochs[order])
+    found = batch.order
+    return _Groups(
+        found.rows, found.starts, found.sizes, values[found.order], batch.steps[found.order], batch.epochs[found.order]
+    )
 
 
 @dataclass(slots=True)
@@ -145,7 +166,8 @@ class SampleColumn:
         smallest, largest = np.minimum.reduceat(groups.values, starts), np.maximum.reduceat(groups.values, starts)
         at["minimum"][rows] = np.where(new, smallest, np.minimum(at["minimum"][rows], smallest))
         at["maximum"][rows] = np.where(new, largest, np.maximum(at["maximum"][rows], largest))
-        at["first_step"][rows] = np.where(new, groups.steps[starts], at["first_step"][rows])
+        if new.any():
+            at["first_step"][rows[new]] = groups.steps[starts[new]]
         at["last_step"][rows] = groups.steps[groups.ends]
         at["last"][rows] = groups.values[groups.ends]
         at["count"][rows] = total
