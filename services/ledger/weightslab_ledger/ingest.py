@@ -217,9 +217,10 @@ class Ingest:
 
     async def _keep(self, batch: SampleValueBatch, entries: Entries) -> None:
         series = Series(batch.branch, int(batch.mode), tuple(column.signal for column in batch.columns))
-        self.values.append(series, entries, run_id=batch.run_id, sequence=batch.sequence)
         if self.values.full:
+            # Before more is taken: while the disk is full nothing is, and memory stays bounded.
             await asyncio.to_thread(self.values.flush)
+        self.values.append(series, entries, run_id=batch.run_id, sequence=batch.sequence)
 
     def _update(self, columns: list[tuple[str, NDArray[np.float32]]], entries: Batch) -> None:
         for name, values in columns:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import shutil
 import uuid
 from collections.abc import AsyncIterator, Callable
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 from weightslab_common import subjects
 from weightslab_common.columns import F32, F64, I64, U32, pack
+from weightslab_ledger import value_log
 from weightslab_ledger.catalog import Catalog
 from weightslab_ledger.catalog_store import CatalogStore
 from weightslab_ledger.curves import Key
@@ -196,6 +198,29 @@ async def test_a_damaged_point_is_counted_and_the_others_stay(opened: Opener, tm
     second = opened(2)
     assert second.curves.curves[KEY].steps.tolist() == [1, 3]
     assert second.damage.records == 1
+
+
+async def test_on_a_full_disk_no_more_is_taken_and_nothing_is_lost(
+    opened: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(value_log, "CHUNK_ENTRIES", 2)
+    ingest = opened(1)
+    await ingest.take([REGISTRATION, _values(1, [0, 1], [1.0, 2.0], step=1)])
+    kept = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, kept[1]))
+    try:
+        for _ in range(2):
+            with pytest.raises(OSError, match="File too large"):
+                await ingest.take([_values(2, [2], [3.0], step=2)])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, kept)
+    assert ingest.snapshot.columns.value_version == 2
+    await ingest.take([_values(2, [2], [3.0], step=2)])
+    ingest.close()
+    again = opened(2)
+    found = {step: again.values.find(KEY, step) for step in (1, 2)}
+    assert [seen.rows.tolist() for seen in found.values() if seen] == [[0, 1], [2]]
+    assert again.damage.records == 0
 
 
 async def test_files_of_the_former_format_are_read_and_their_values_converted(opened: Opener, tmp_path: Path) -> None:

@@ -34,7 +34,8 @@ class CsvWriter:
         self._write([tuple(column.name for column in columns)])
 
     def write(self, rows: Sequence[Row]) -> None:
-        self._write([tuple(map(_csv_cell, row, self._lists)) for row in rows])
+        # Points of curves are many, and have no lists.
+        self._write([tuple(map(_csv_cell, row, self._lists)) for row in rows] if any(self._lists) else rows)
 
     def finish(self) -> None:
         self._file.flush()
