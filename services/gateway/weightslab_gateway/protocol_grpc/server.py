@@ -26,7 +26,24 @@ from weightslab_gateway.protocol_grpc.handler import ConnectionHandler
 
 log = logging.getLogger(__name__)
 
-_CONFIGURATION = Configuration().__for_server__()
+# Every client of HTTP/2 answers a PING by itself: one that does not is gone, though a proxy on the way, or the kernel,
+# still takes what is sent to it. Pings are sent beside the data of a stream, too, which nobody acknowledges.
+PING_SECS = 20.0
+# Longer than WL_SEND_TIMEOUT_SECS: one that is there and does not read is told why it is dropped.
+PING_TIMEOUT_SECS = 40.0
+
+
+def _configuration() -> Configuration:
+    return Configuration(
+        _keepalive_time=PING_SECS,
+        _keepalive_timeout=PING_TIMEOUT_SECS,
+        # Only those that have a call: the system asks the others.
+        _keepalive_permit_without_calls=False,
+        _http2_max_pings_without_data=0,
+        _http2_min_sent_ping_interval_without_data=PING_SECS / 2,
+    ).__for_server__()
+
+
 _H2 = H2Configuration(client_side=False, header_encoding="latin-1")
 
 
@@ -35,7 +52,7 @@ class GrpcConnection(H2Protocol):
 
     def __init__(self, server: GrpcServer) -> None:
         self.calls = ConnectionHandler(server.mapping, limits=server.limits, abort=self._abort, peer=self._peer)
-        super().__init__(self.calls, _CONFIGURATION, _H2)
+        super().__init__(self.calls, _configuration(), _H2)
         self._server = server
         self._transport: asyncio.Transport | None = None
         self._patience = Patience()
