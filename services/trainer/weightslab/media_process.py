@@ -28,7 +28,8 @@ from weightslab.media_source import MediaSource, MediaSplit
 # pickled split, the large arrays that are part of it.
 FRAME = struct.Struct("<IQI")
 LENGTH = struct.Struct("<Q")
-_NICENESS = 5
+# Of a core that both want the training then gets nine tenths.
+_NICENESS = 10
 
 
 async def _run(*, experiment: str, nats_url: str, nats_token: str | None, predictions: Path) -> None:

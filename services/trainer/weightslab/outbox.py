@@ -1,10 +1,12 @@
 """Messages that wait for the bus: in memory up to a limit, then in a file, then dropped and counted.
 
-Owned by the publisher thread. Order is kept: what is in memory is older than what is in the file.
+Owned by the publisher thread. Order is kept: what is in memory is older than what is in the file and not yet read.
+While the bus is away everything that waits is in the file, too, so that a killed process leaves it to the next one.
 """
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import logging
 import os
@@ -13,6 +15,7 @@ import zlib
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import IO
 
@@ -45,28 +48,39 @@ class Outbox:
     ) -> None:
         self._memory: deque[Outgoing] = deque()
         self._memory_bytes = 0
+        # So many of the oldest in memory stand in a file as well.
+        self._kept_count = 0
         self._memory_limit = memory_bytes
         self._disk_limit = disk_bytes
         self._spool = _Spool(folder / f"{name}{_SUFFIX}")
-        self._left_behind = _left_behind(folder, self._spool.path)
+        self._left_behind = [_Spool(path) for path in _left_behind(folder, self._spool.path)]
 
     def __len__(self) -> int:
         return len(self._memory) + self._spool.waiting
 
-    def put(self, message: Outgoing, *, spare_share: float = 0.0) -> bool:
-        """Queue a message; False when there is no room. `spare_share` of the disk is left for other messages."""
-        size = len(message.payload)
-        if not self._spool.waiting and self._memory_bytes + size <= self._memory_limit:
-            self._remember(message)
+    def put(self, message: Outgoing, *, spare_share: float = 0.0, to_disk: bool = False) -> bool:
+        """Queue a message; False when there is no room. `spare_share` of the disk is left for other messages.
+
+        `to_disk` keeps it from the end of the process, where the disk can be written.
+        """
+        fits = not self._spool.waiting and self._memory_bytes + len(message.payload) <= self._memory_limit
+        if not (fits and not to_disk) and self._spooled(message, spare_share=spare_share):
             return True
-        if self._spool.size_bytes + size > self._disk_limit * (1 - spare_share):
-            return False
+        if fits:
+            self._remember(message)
+        return fits
+
+    def keep(self) -> None:
+        """Write what waits in memory to disk, too."""
+        if self._spool.waiting:
+            # What is in the file now is younger. It went there because the memory is full.
+            return
         try:
-            self._spool.append(message)
+            for message in islice(self._memory, self._kept_count, None):
+                self._spool.append(message, read=True)
+                self._kept_count += 1
         except OSError as error:
             log.warning("the spool file cannot be written: %s", error)
-            return False
-        return True
 
     def head(self) -> Outgoing | None:
         """The oldest message, which stays until `pop`."""
@@ -77,6 +91,7 @@ class Outbox:
     def pop(self) -> None:
         """The oldest message is stored by the bus."""
         self._memory_bytes -= len(self._memory.popleft().payload)
+        self._kept_count = max(0, self._kept_count - 1)
         if not self._memory and not self._spool.waiting:
             self._spool.clear()
 
@@ -93,17 +108,30 @@ class Outbox:
         self._memory.append(message)
         self._memory_bytes += len(message.payload)
 
+    def _spooled(self, message: Outgoing, *, spare_share: float) -> bool:
+        if self._spool.size_bytes + len(message.payload) > self._disk_limit * (1 - spare_share):
+            return False
+        try:
+            self._spool.append(message)
+        except OSError as error:
+            log.warning("the spool file cannot be written: %s", error)
+            return False
+        return True
+
     def _refill(self) -> None:
         while self._left_behind and not self._memory:
             # Messages of a process that was killed. The ledger knows by run and sequence what it has already.
-            path = self._left_behind.pop(0)
-            spool = _Spool(path)
-            for message in spool.take(self._disk_limit):
-                self._remember(message)
-            spool.clear()
+            self._remember_all(self._left_behind[0])
+            if not self._memory:
+                # All of it was sent.
+                self._left_behind.pop(0).clear()
         if not self._memory:
-            for message in self._spool.take(self._memory_limit // 2):
-                self._remember(message)
+            self._remember_all(self._spool)
+
+    def _remember_all(self, spool: _Spool) -> None:
+        for message in spool.take(self._memory_limit // 2):
+            self._remember(message)
+        self._kept_count = len(self._memory)
 
 
 class _Spool:
@@ -116,7 +144,8 @@ class _Spool:
         self._read_to = 0
         self._file: IO[bytes] | None = None
 
-    def append(self, message: Outgoing) -> None:
+    def append(self, message: Outgoing, *, read: bool = False) -> None:
+        """Add a message; one that is `read` is not taken any more, and all before it are."""
         file = self._open()
         file.seek(0, os.SEEK_END)
         address = f"{message.subject}\n{message.message_id}".encode()
@@ -124,7 +153,10 @@ class _Spool:
         file.write(_FRAME.pack(zlib.crc32(body), len(address), len(message.payload)) + body)
         file.flush()
         self.size_bytes = file.tell()
-        self.waiting += 1
+        if read:
+            self._read_to = self.size_bytes
+        else:
+            self.waiting += 1
 
     def take(self, limit_bytes: int) -> list[Outgoing]:
         """The next messages, about `limit_bytes` of them."""
@@ -145,7 +177,9 @@ class _Spool:
 
     def clear(self) -> None:
         self.close()
-        self.path.unlink(missing_ok=True)
+        # Where it cannot be removed it is sent again, and known by run and sequence.
+        with contextlib.suppress(OSError):
+            self.path.unlink()
         self.waiting = self.size_bytes = self._read_to = 0
 
     def close(self) -> None:

@@ -208,7 +208,13 @@ class Publisher:
         for split in list(self._run.splits.values()) if self._speaks else ():
             self._discards.recall(split)
 
+    @property
+    def _is_connected(self) -> bool:
+        return self._bus is not None and self._bus.connected
+
     def _drain(self) -> None:
+        if not self._is_connected:
+            self._outbox.keep()
         for split in list(self._run.splits.values()):
             if split not in self._registered:
                 self._register(split)
@@ -245,7 +251,7 @@ class Publisher:
             message_id=f"{message.run_id}-{what}-{message.sequence}",
             payload=bytes(message),
         )
-        if self._outbox.put(outgoing, spare_share=spare_share):
+        if self._outbox.put(outgoing, spare_share=spare_share, to_disk=not self._is_connected):
             self._outbox_empty.clear()
             self._outbox_filled.set()
         else:
@@ -344,7 +350,7 @@ class Publisher:
 
     async def _send_status(self) -> None:
         self._status_due.clear()
-        if not self._speaks or self._bus is None or not self._bus.connected:
+        if not self._speaks or not self._is_connected:
             return
         status = self._report.make(
             sequence=next(self._status_sequence),
@@ -370,7 +376,7 @@ class Publisher:
         self._keep_predictions()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_STOP_SECS):
-                if self._bus is not None and self._bus.connected:
+                if self._is_connected:
                     await self._outbox_empty.wait()
                 await self._send_status()
 

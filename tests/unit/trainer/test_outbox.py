@@ -71,6 +71,50 @@ def test_what_waits_at_the_end_is_sent_by_the_next_process(tmp_path: Path) -> No
     assert list(tmp_path.iterdir()) == []
 
 
+def test_while_the_bus_is_away_everything_that_waits_is_on_disk_and_is_sent_once(tmp_path: Path) -> None:
+    outbox = Outbox(tmp_path, name="run")
+    for number in range(4):
+        outbox.put(_message(number))
+    first = outbox.head()
+    assert first is not None
+    outbox.keep()
+    for number in range(4, 7):
+        outbox.put(_message(number), to_disk=True)
+    # Again, with nothing new.
+    outbox.keep()
+    assert len(outbox) == 7
+    killed = tmp_path / "killed"
+    killed.mkdir()
+    (killed / "run.spool").write_bytes((tmp_path / "run.spool").read_bytes())
+    assert _drained(Outbox(killed, name="next")) == _ids(range(7))
+    assert list(killed.iterdir()) == []
+    assert _drained(outbox) == _ids(range(7))
+    assert not (tmp_path / "run.spool").exists()
+
+
+def test_what_a_killed_process_left_stays_on_disk_until_it_is_sent_and_is_not_read_at_once(tmp_path: Path) -> None:
+    first = Outbox(tmp_path, name="first", memory_bytes=0)
+    for number in range(20):
+        first.put(_message(number))
+    first.close()
+    second = Outbox(tmp_path, name="second", memory_bytes=800)
+    for _ in range(5):
+        second.head()
+        second.pop()
+    assert 0 < len(second) < 15
+    assert (tmp_path / "first.spool").exists()
+    assert _drained(second) == _ids(range(5, 20))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_that_cannot_be_written_leaves_the_memory(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    outbox = Outbox(tmp_path / "file" / "spool", name="run")
+    assert outbox.put(_message(0), to_disk=True)
+    outbox.keep()
+    assert _drained(outbox) == _ids(range(1))
+
+
 @pytest.mark.parametrize("cut", [1, 50, 120])
 def test_a_torn_last_message_costs_only_itself(tmp_path: Path, cut: int) -> None:
     first = Outbox(tmp_path, name="first", memory_bytes=0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
+import os
 import subprocess
 import sys
 import time
@@ -228,6 +229,39 @@ async def test_without_any_bus_training_goes_on_and_what_waits_is_kept_for_the_n
 
     await eventually(sent, what="what the first process left is sent by the second")
     again.end()
+
+
+KILLED = """
+import signal
+import weightslab as wl
+wl.watch_metric(lambda: 0.5, name="val/accuracy")()
+wl.serve(serving_cli=False)
+signal.pause()
+"""
+
+
+async def test_a_process_that_is_killed_while_the_bus_is_away_leaves_its_points_to_the_next(
+    peer: Peer, nats_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nowhere = f"nats://127.0.0.1:{embedded.free_port()}"
+    settings = {"WL_NATS_URL": nowhere, "WL_DATA_DIR": str(tmp_path), "WL_EXPERIMENT": peer.experiment}
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", KILLED, env={**os.environ, **settings})
+    try:
+        spool = tmp_path / peer.experiment / "spool"
+        await asyncio.to_thread(
+            wait_until, lambda: any(b"val/accuracy" in path.read_bytes() for path in spool.glob("*")), what="it waits"
+        )
+    finally:
+        process.kill()
+        await process.wait()
+    monkeypatch.setenv("WL_MEDIA_WORKER", "thread")
+    running = Script(tmp_path, nats_url=nats_url, experiment=peer.experiment, monkeypatch=monkeypatch)
+
+    async def sent() -> bool:
+        return [value for *_, value in await peer.points("val/accuracy")] == [0.5]
+
+    await eventually(sent, what="the point of the killed process is sent by the next", timeout_secs=60)
+    running.end()
 
 
 def _connected(peer: Peer) -> Callable[[], Awaitable[bool]]:
