@@ -171,7 +171,8 @@ class Discards:
     async def _keep(self) -> None:
         masks = [(self._path(split), self._known(split)) for split in self._run.splits.values()]
         try:
-            await asyncio.to_thread(_write_masks, masks)
+            # Shielded: the end of the run must not take back what was obeyed.
+            await asyncio.shield(asyncio.get_running_loop().run_in_executor(None, _write_masks, masks))
         except OSError as error:
             log.warning("the discards cannot be kept for a restart: %s", error)
 

@@ -45,7 +45,7 @@ class Peer:
 
     async def ask(self, verb: str, request: betterproto.Message, reply_type: type[ReplyT]) -> ReplyT:
         subject = subjects.command(self.experiment, verb)
-        return await self.bus.request(subject, request, reply_type, timeout_secs=15, part="trainer")
+        return await self.bus.request(subject, request, reply_type, timeout_secs=60, part="trainer")
 
     async def status(self) -> RunStatus | None:
         stored = await self.bus.last_status(self.experiment)
