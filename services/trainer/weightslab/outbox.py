@@ -1,7 +1,7 @@
 """Messages that wait for the bus: in memory up to a limit, then in a file, then dropped and counted.
 
 Owned by the publisher thread. Order is kept: what is in memory is older than what is in the file and not yet read.
-While the bus is away everything that waits is in the file, too, so that a killed process leaves it to the next one.
+While the bus takes nothing, all that waits is in the file, too, so that a killed process leaves it to the next one.
 """
 
 from __future__ import annotations

@@ -91,6 +91,8 @@ class Publisher:
         self._status_sequence: Iterator[int] = count(1)
         self._dropped_values = 0
         self._faulty_predictions = 0
+        # Whether the last message could not be stored.
+        self._refused = False
         self._live_heard = 0.0
         self._registered: list[Split] = []
         self._stream_created: object = None
@@ -212,8 +214,13 @@ class Publisher:
     def _is_connected(self) -> bool:
         return self._bus is not None and self._bus.connected
 
+    @property
+    def _bus_takes(self) -> bool:
+        """Whether messages are stored: a bus with a full disk is connected and stores none."""
+        return self._is_connected and not self._refused
+
     def _drain(self) -> None:
-        if not self._is_connected:
+        if not self._bus_takes:
             self._outbox.keep()
         for split in list(self._run.splits.values()):
             if split not in self._registered:
@@ -251,7 +258,7 @@ class Publisher:
             message_id=f"{message.run_id}-{what}-{message.sequence}",
             payload=bytes(message),
         )
-        if self._outbox.put(outgoing, spare_share=spare_share, to_disk=not self._is_connected):
+        if self._outbox.put(outgoing, spare_share=spare_share, to_disk=not self._bus_takes):
             self._outbox_empty.clear()
             self._outbox_filled.set()
         else:
@@ -335,8 +342,10 @@ class Publisher:
         if self._bus.connected:
             try:
                 await self._bus.store(message.subject, message.payload, message_id=message.message_id)
+                self._refused = False
                 return True
             except _BUS_ERRORS as error:
+                self._refused = True
                 log.debug("%s is not stored yet: %s", message.message_id, error)
         await asyncio.sleep(0.1)
         return False
