@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import gzip
-import http.server
 import json
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 from grpclib.client import Channel
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from weightslab_common.embedded import free_ports
 from weightslab_common.tokens import Role, Tokens
 from weightslab_proto.weightslab.v1 import QuerySamplesRequest, QuerySamplesResponse
 
+from tests.support.collector import Collector, collecting
 from tests.support.grpcweb import BINARY, GrpcWebClient, frame
 from tests.support.processes import Process, accepts, wait_until
 from tests.support.studio import TOKEN, VIEWER_TOKEN, Api
@@ -28,52 +25,10 @@ TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
 QUERY = "/weightslab.v1.SampleService/QuerySamples"
 
 
-class Collector:
-    """Takes what OTLP/HTTP exporters send."""
-
-    def __init__(self, server: http.server.HTTPServer) -> None:
-        self.url = f"http://127.0.0.1:{server.server_address[1]}/v1/traces"
-        self.received: list[ExportTraceServiceRequest] = []
-
-    def spans(self) -> dict[str, tuple[str, bytes, bytes, bytes]]:
-        """By name: the service, and the ids of trace, span and parent."""
-        return {
-            span.name: (
-                next(a.value.string_value for a in resource.resource.attributes if a.key == "service.name"),
-                span.trace_id,
-                span.span_id,
-                span.parent_span_id,
-            )
-            for request in self.received
-            for resource in request.resource_spans
-            for scope in resource.scope_spans
-            for span in scope.spans
-        }
-
-
 @pytest.fixture
 def collector() -> Iterator[Collector]:
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["content-length"]))
-            if self.headers.get("content-encoding") == "gzip":
-                body = gzip.decompress(body)
-            taken.received.append(ExportTraceServiceRequest.FromString(body))
-            self.send_response(200)
-            self.send_header("content-type", "application/x-protobuf")
-            self.send_header("content-length", "0")
-            self.end_headers()
-
-        def log_message(self, format: str, *arguments: object) -> None:
-            """Say nothing."""
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        taken = Collector(server)
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield taken
-        server.shutdown()
-        thread.join()
+    with collecting() as collector:
+        yield collector
 
 
 class Started:
@@ -121,13 +76,12 @@ async def test_a_request_is_followed_from_the_caller_over_the_bus(
         # Its end sends what was not sent yet.
         assert started.process.stop(timeout_secs=60) == 0
     assert any(line.get("request_id") == "of-the-caller" and QUERY in str(line["message"]) for line in started.lines())
-    spans = collector.spans()
-    service, trace_id, span_id, parent_id = spans[QUERY[1:]]
-    assert (service, trace_id.hex(), parent_id.hex()) == ("weightslab-gateway", TRACE_ID, "b7ad6b7169203331")
-    _, asked_trace_id, asked_id, asked_parent_id = spans["ask ledger.query_samples"]
-    assert (asked_trace_id, asked_parent_id) == (trace_id, span_id)
+    spans = {span.name: span for span in collector.spans(TRACE_ID)}
+    call, asked = spans[QUERY[1:]], spans["ask ledger.query_samples"]
+    assert (call.service, call.parent) == ("weightslab-gateway", "b7ad6b7169203331")
+    assert asked.parent == call.id
     # What the ledger got continues there.
-    assert ledger.query_headers[0]["traceparent"] == f"00-{TRACE_ID}-{asked_id.hex()}-01"
+    assert ledger.query_headers[0]["traceparent"] == f"00-{TRACE_ID}-{asked.id}-01"
 
 
 async def test_no_secret_is_written_to_the_log(nats_url: str, tmp_path: Path, ledger: LedgerPeer) -> None:
