@@ -41,8 +41,7 @@ from tests.support.studio import Studio
 from tests.unit.ledger.trainers import Client, registration
 
 EXPERIMENT = "export"
-POINTS, PER_MESSAGE, ROUNDS = 1_000_000, 20_000, 5
-COMMANDS = 2
+POINTS, PER_MESSAGE, ROUNDS = 1_000_000, 20_000, 3
 KEY = CurveKey(branch="main", signal="train/loss", mode=Mode.TRAIN)
 RESULTS = Path(__file__).with_suffix(".json")
 
@@ -126,8 +125,8 @@ def measure(folder: Path) -> dict[str, object]:
             "stream through the gateway, all, s": spread([last for _, last in streams]),
         }
         for form in ("csv", "json", "parquet"):
-            found[f"weightslab export to {form}, s"] = spread([command_secs(studio, form) for _ in range(COMMANDS)])
-        found["SQLite to csv, s"] = spread([sqlite_secs(Path(tempfile.mkdtemp(dir=folder))) for _ in range(COMMANDS)])
+            found[f"weightslab export to {form}, s"] = spread([command_secs(studio, form) for _ in range(ROUNDS)])
+        found["SQLite to csv, s"] = spread([sqlite_secs(Path(tempfile.mkdtemp(dir=folder))) for _ in range(ROUNDS)])
     finally:
         for name in reversed(names):
             studio.processes[name].stop()
@@ -138,8 +137,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         results = {
             "points": POINTS,
-            "rounds of the stream": ROUNDS,
-            "rounds of the files": COMMANDS,
+            "rounds": ROUNDS,
             **measure(Path(name)),
         }
     results["machine"] = {
