@@ -185,6 +185,7 @@ def test_weights_are_loaded_at_the_clicked_step(studio: Studio, card: Locator) -
     expect(page.get_by_test_id("toast").filter(has_text="Loaded step")).to_contain_text(f"{saved:,}")
     branches = len(with_api(studio, status).branches)
     train(page)
+    expect(page.get_by_test_id("toast").filter(has_text="Loaded step")).to_have_count(0)
     wait_until(lambda: len(with_api(studio, status).branches) == branches + 1, what="the resume makes a branch")
     # Its curve appears, joined to where it came from.
     expect(card.get_by_test_id("plot-legend-entry")).to_have_count(branches + 1)
@@ -257,6 +258,9 @@ def test_a_curve_is_broken_by_the_tags_of_its_samples(studio: Studio, card: Loca
         curves = (await api.signals.get_slice_curves(request)).curves
         return sorted(float(unpack(curve.means, F64, name="means")[-1]) for curve in curves)
 
+    # A slice is no signal: nothing of it is exported, pinned or set.
+    dialog.get_by_role("heading", name="loss").last.hover()
+    expect(dialog.get_by_test_id("plot-pin")).to_be_hidden()
     values = legend.filter(has_text=f"{tag} (1)").locator(".plot-legend-value")
 
     def shown() -> bool:

@@ -1,4 +1,4 @@
-import { shortText } from './fields';
+import { formatValue } from '../grid/format';
 import type { Trajectory } from './types';
 
 const WIDTH = 240;
@@ -40,7 +40,7 @@ export function Trajectories({ shown }: { readonly shown: readonly Trajectory[] 
           >
             <figcaption title={text}>
               <bdi>{one.signal}</bdi>
-              <span>{ends.map(shortText).join(' / ')}</span>
+              <span>{ends.map(formatValue).join(' / ')}</span>
             </figcaption>
             <svg viewBox={`0 0 ${WIDTH} ${HEIGHT}`} preserveAspectRatio="none" role="img" aria-label={text}>
               {pointsOf(one).map(({ sample, points }, place) => (

@@ -5,12 +5,13 @@ export function fullText(value: number | string): string {
   return typeof value === 'string' ? value : String(value);
 }
 
-/** A value in a table: seven significant digits, an en dash when there is none. */
+/** A value in a table: five significant digits, an en dash when there is none. */
 export function shortText(value: number | string): string {
   if (typeof value === 'string') return value === '' ? '–' : value;
   if (Number.isNaN(value)) return '–';
   if (!Number.isFinite(value)) return value > 0 ? '∞' : '−∞';
-  return Number.isInteger(value) ? String(value) : String(Number(value.toPrecision(7)));
+  if (Number.isInteger(value)) return String(value);
+  return Math.abs(value) < 1e-4 ? value.toExponential(3) : String(Number(value.toPrecision(5)));
 }
 
 /** Fields whose name or value holds every word of a search, by group in the order of their first field. */

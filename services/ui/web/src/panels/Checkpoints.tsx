@@ -40,8 +40,9 @@ export function Checkpoints({ readOnly }: { readonly readOnly: boolean }) {
             <span>
               {nameOf(branch)} · {count(step)}
             </span>
-            <span class="quiet" title={new Date(Number(createdUnixMs)).toLocaleString()}>
-              {ago(Number(createdUnixMs), Date.now())}, {bytes(Number(sizeBytes))}
+            <span class="quiet parts" title={new Date(Number(createdUnixMs)).toLocaleString()}>
+              <span>{ago(Number(createdUnixMs), Date.now())}</span>
+              <span>{bytes(Number(sizeBytes))}</span>
             </span>
             {!readOnly && (
               <button

@@ -1,7 +1,8 @@
 import { computed } from '@preact/signals';
+import { formatSignal } from '../plots/numbers';
 import { Mode } from '../proto/weightslab/v1/common_pb';
 import { Icon } from '../shell/icons';
-import { count, measure } from '../shell/numbers';
+import { count } from '../shell/numbers';
 import { curves } from '../state/curves';
 import * as run from '../state/run';
 import { canEdit } from '../state/session';
@@ -72,7 +73,7 @@ function Metrics() {
             {signal}
             {mode === 'audit' && <em class="mark">audit</em>}
           </dt>
-          <dd>{measure(value)}</dd>
+          <dd>{formatSignal(value)}</dd>
         </div>
       ))}
     </dl>

@@ -51,13 +51,19 @@ export function createFrame(
       },
       scales: { x: { time: false, distr: logX ? 3 : 1 }, y: { distr: logY ? 3 : 1 } },
       axes: [
-        { ...axis, ...(logX && log), size: 22, gap: 4, space: 64 },
+        {
+          ...axis,
+          ...(logX && log),
+          size: 22,
+          gap: 4,
+          space: (_, __, ___, ____, length) => (length < 220 ? 44 : 64),
+        },
         {
           ...axis,
           ...(logY && log),
           size: 46,
           gap: 5,
-          space: (_, __, ___, ____, length) => (length < 150 ? 24 : 34),
+          space: (_, __, ___, ____, length) => (length < 150 ? 20 : 34),
         },
       ],
       series: [{}, { paths: () => null, points: { show: false } }],

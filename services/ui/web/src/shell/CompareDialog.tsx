@@ -1,9 +1,11 @@
 import { useEffect, useState } from 'preact/hooks';
+import { reason } from '../api/client';
 import { sampleOf } from '../grid/selection';
 import { shortText } from '../modal/fields';
 import { Trajectories } from '../modal/Trajectories';
 import type { SampleDetail, Trajectory } from '../modal/types';
 import { fetchDetail, mediaUrl } from '../state/sample';
+import { say } from '../state/toasts';
 import { fetchTrajectories, signalsOf } from '../state/trajectories';
 import { selection } from '../state/view';
 import { Dialog } from './Dialog';
@@ -17,13 +19,18 @@ export function CompareDialog({ onClose }: { readonly onClose: () => void }) {
   useEffect(() => {
     let live = true;
     const names = [...selection.value.keys].slice(0, 2).map(sampleOf);
-    void Promise.all(names.map(fetchDetail)).then(async (found) => {
-      if (!live) return;
-      setPair(found);
-      const signals = new Set(found.flatMap(signalsOf));
-      const drawn = await fetchTrajectories(names, [...signals]);
-      if (live) setLines(drawn);
-    }, onClose);
+    void Promise.all(names.map(fetchDetail))
+      .then(async (found) => {
+        if (!live) return;
+        setPair(found);
+        const signals = new Set(found.flatMap(signalsOf));
+        const drawn = await fetchTrajectories(names, [...signals]);
+        if (live) setLines(drawn);
+      })
+      .catch((error) => {
+        say(`The samples could not be fetched: ${reason(error)}`, { kind: 'bad' });
+        onClose();
+      });
     return () => {
       live = false;
     };
@@ -34,6 +41,7 @@ export function CompareDialog({ onClose }: { readonly onClose: () => void }) {
     shortText(sample?.fields.find((field) => field.name === name)?.value ?? Number.NaN);
   return (
     <Dialog title="Two samples" testId="compare" wide onClose={onClose}>
+      {pair.length === 0 && <p class="quiet">Fetching both samples …</p>}
       <div class="compare-images">
         {pair.map((sample) => (
           <figure key={`${sample.split} ${sample.uid}`}>

@@ -40,12 +40,16 @@ export const target = computed<Training>(
 );
 
 const PAUSED_TOAST = 'paused-for-edit';
+const LOADED_TOAST = 'loaded';
 let driving: Promise<void> | null = null;
 
 /** Asks for running or paused. Of many quick requests the last one holds. */
 export function setTraining(to: Training): Promise<void> {
   wanted.value = to;
-  if (to === 'running') dismiss(PAUSED_TOAST);
+  if (to === 'running') {
+    dismiss(PAUSED_TOAST);
+    dismiss(LOADED_TOAST);
+  }
   driving ??= drive().finally(() => {
     driving = null;
     wanted.value = null;
@@ -175,6 +179,7 @@ export async function loadCheckpoint(branch: string, step: number): Promise<void
     const asked = loaded === Math.floor(step) ? '' : ` (the newest saved at or before ${Math.floor(step)})`;
     const resume = { label: 'Resume', run: () => void setTraining('running').catch(() => {}) };
     say(`Loaded step ${loaded.toLocaleString('en')}${asked}. Resuming starts a new branch.`, {
+      id: LOADED_TOAST,
       kind: 'good',
       actions: [resume],
     });
