@@ -76,7 +76,7 @@ docs: install ## Make the site of the documentation in .site/.
 	@$(BIN)/python -m sphinx -W --keep-going -q -b html docs .site && echo "open .site/index.html"
 
 pictures: ## Copy the pictures of the last browser tests into the docs.
-	@mkdir -p docs/images && cp tests/e2e/output/studio-dark.png tests/e2e/output/found-light.png docs/images/
+	@mkdir -p docs/images && cp tests/e2e/output/*.png docs/images/
 
 clean: ## Remove what was built and installed; data in .weightslab stays.
 	@rm -rf .venv services/ui/web/node_modules services/ui/weightslab_ui/page .mypy_cache .ruff_cache .pytest_cache
