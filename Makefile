@@ -27,7 +27,7 @@ check: install ## Format, lint, types, import boundaries, generated code: about 
 	@$(BIN)/lint-imports --no-cache > .import-linter.log || (cat .import-linter.log; exit 1)
 	@rm -f .import-linter.log
 	@$(BIN)/mypy services tools tests bench
-	@$(BIN)/python tools/build_page.py install
+	@$(BIN)/python tools/build_page.py check
 	@$(BIN)/python tools/generate_proto.py --check --web
 	@$(BIN)/python tools/generate_api_reference.py --check
 

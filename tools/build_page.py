@@ -1,8 +1,9 @@
 """Build the page of Weights Studio, with the Node.js of this machine or one from a wheel.
 
 python tools/build_page.py          build when a source has changed
-python tools/build_page.py test     type-check, lint and run the page's own tests; fetch the clients of other tests
 python tools/build_page.py install  only fetch what building needs
+python tools/build_page.py check    type-check and lint
+python tools/build_page.py test     run the page's own tests; fetch the clients of other tests
 """
 
 from __future__ import annotations
@@ -93,10 +94,12 @@ def main() -> int:
         build()
     elif what == "install":
         install()
+    elif what == "check":
+        install()
+        _npm("run", "--silent", "check")
     else:
         install()
         install(CLIENTS, what="the test of JavaScript clients")
-        _npm("run", "--silent", "check")
         _npm("test", "--silent")
     return 0
 

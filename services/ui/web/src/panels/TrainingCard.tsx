@@ -156,7 +156,8 @@ export function TrainingCard() {
       )}
       {status && status.droppedPredictions > 0n && (
         <p class="note">
-          Predictions of {count(status.droppedPredictions)} samples are not kept: too many at once, or no room on disk.
+          Predictions of {count(status.droppedPredictions)} samples are not kept: too many at once, or no room
+          on disk.
         </p>
       )}
       <Hyperparameters readOnly={!canEdit.value} />
