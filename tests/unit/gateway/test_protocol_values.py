@@ -78,7 +78,7 @@ def test_a_gzip_bomb_is_refused() -> None:
         decompress(Frame(1, bomb), encoding="gzip", max_bytes=1000)
 
 
-@pytest.mark.parametrize("payload", [b"", b"nonsense", gzip.compress(b"x" * 100)[:-9]])
+@pytest.mark.parametrize("payload", [b"", b"nonsense", gzip.compress(b"x" * 100, mtime=0)[:-9]])
 def test_what_is_no_gzip_is_refused(payload: bytes) -> None:
     with pytest.raises(InvalidArgument, match="compressed message"):
         decompress(Frame(1, payload), encoding="gzip", max_bytes=1000)
