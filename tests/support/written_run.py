@@ -111,6 +111,8 @@ class WrittenRun:
         await self._bus.close()
 
     async def _fill(self, sample_count: int) -> None:
+        # As a trainer does, who may be there before any ledger.
+        await self._bus.ensure_streams()
         await self._bus.serve(subjects.media(EXPERIMENT), GetMediaPageRequest, self._media, queue="media")
         self._told = asyncio.create_task(self._tell())
         for first in range(0, sample_count, SAMPLES_PER_MESSAGE):
