@@ -251,7 +251,13 @@ class Bus:
         timeout_secs: float,
         part: str,
     ) -> MessageT:
-        """Send a request and return its reply.
+        """Send a request and return its reply, as `request_bytes` does."""
+        return parsed(reply_type, await self.request_bytes(subject, message, timeout_secs=timeout_secs, part=part))
+
+    async def request_bytes(
+        self, subject: str, message: betterproto.Message, *, timeout_secs: float, part: str
+    ) -> bytes:
+        """Send a request and return its reply as it came.
 
         `part` is who should answer (`ledger`, `trainer`, …), for the error. Raises the WeightsLabError the peer
         raised, Unavailable when nobody listens, DeadlineExceeded when no answer comes in time. The id of the request
@@ -267,7 +273,7 @@ class Bus:
             if status != "0":
                 # The text of an error is the payload: headers would have to be ASCII.
                 raise error_for(int(status), reply.data.decode("utf-8", "replace"))
-            return parsed(reply_type, reply.data)
+            return reply.data
 
     async def _ask(self, subject: str, payload: bytes, *, timeout_secs: float, part: str) -> Msg:
         request_id = current_request_id()

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import betterproto
 from weightslab_common import subjects
 from weightslab_common.bus import Bus
 from weightslab_common.errors import Unavailable
+from weightslab_common.messages import parsed
 from weightslab_common.names import experiment_slug
 
 from weightslab_gateway.attended import PeerGone, attended, ledger_gone, trainer_gone
 from weightslab_gateway.context import time_left_secs
 from weightslab_gateway.directory import Directory
+from weightslab_gateway.encoded import Encoded
 
 ReplyT = TypeVar("ReplyT", bound=betterproto.Message)
 
@@ -37,12 +39,22 @@ class Peers:
 
         Raises NotFound for an unknown experiment, PeerGone, and what the ledger raises.
         """
+        return parsed(reply_type, await self._ledger(method, request, experiment=experiment))
+
+    async def forward(
+        self, method: str, request: betterproto.Message, reply_type: type[ReplyT], *, experiment: str
+    ) -> ReplyT:
+        """As `ledger`, for who only sends the reply on: it stays the bytes it came as, and has no fields.
+
+        To read and write a page of samples takes longer than to ask for it.
+        """
+        return cast("ReplyT", Encoded(await self._ledger(method, request, experiment=experiment)))
+
+    async def _ledger(self, method: str, request: betterproto.Message, *, experiment: str) -> bytes:
         subject = subjects.ledger(experiment_slug(experiment), method)
 
-        async def ask() -> ReplyT:
-            asking = self._ask(
-                subject, request, reply_type, experiment=experiment, part="ledger", timeout_secs=LEDGER_TIMEOUT_SECS
-            )
+        async def ask() -> bytes:
+            asking = self._ask(subject, request, experiment=experiment, part="ledger", timeout_secs=LEDGER_TIMEOUT_SECS)
             return await attended(asking, ledger_gone(self._bus, experiment), part="ledger")
 
         try:
@@ -60,25 +72,15 @@ class Peers:
         Raises NotFound for an unknown experiment, PeerGone, and what the trainer raises.
         """
         subject = subjects.command(experiment_slug(experiment), verb)
-        asking = self._ask(
-            subject, request, reply_type, experiment=experiment, part="trainer", timeout_secs=COMMAND_TIMEOUT_SECS
-        )
-        return await attended(asking, trainer_gone(self._directory, experiment), part="trainer")
+        asking = self._ask(subject, request, experiment=experiment, part="trainer", timeout_secs=COMMAND_TIMEOUT_SECS)
+        reply = await attended(asking, trainer_gone(self._directory, experiment), part="trainer")
+        return parsed(reply_type, reply)
 
     async def _ask(
-        self,
-        subject: str,
-        request: betterproto.Message,
-        reply_type: type[ReplyT],
-        *,
-        experiment: str,
-        part: str,
-        timeout_secs: float,
-    ) -> ReplyT:
+        self, subject: str, request: betterproto.Message, *, experiment: str, part: str, timeout_secs: float
+    ) -> bytes:
         try:
-            return await self._bus.request(
-                subject, request, reply_type, timeout_secs=time_left_secs(timeout_secs), part=part
-            )
+            return await self._bus.request_bytes(subject, request, timeout_secs=time_left_secs(timeout_secs), part=part)
         except Unavailable:
             # Nobody listens: either the part is down, or there is no such experiment.
             await self._directory.require(experiment)

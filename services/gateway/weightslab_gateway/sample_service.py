@@ -36,32 +36,32 @@ class SampleService(Served, SampleServiceBase):
         self._peers = peers
 
     async def query_samples(self, request: QuerySamplesRequest) -> QuerySamplesResponse:
-        return await self._peers.ledger("query_samples", request, QuerySamplesResponse, experiment=request.experiment)
+        return await self._peers.forward("query_samples", request, QuerySamplesResponse, experiment=request.experiment)
 
     async def get_sample(self, request: GetSampleRequest) -> GetSampleResponse:
-        return await self._peers.ledger("get_sample", request, GetSampleResponse, experiment=request.experiment)
+        return await self._peers.forward("get_sample", request, GetSampleResponse, experiment=request.experiment)
 
     async def list_columns(self, request: ListColumnsRequest) -> ListColumnsResponse:
-        return await self._peers.ledger("list_columns", request, ListColumnsResponse, experiment=request.experiment)
+        return await self._peers.forward("list_columns", request, ListColumnsResponse, experiment=request.experiment)
 
     async def edit_samples(self, request: EditSamplesRequest) -> EditSamplesResponse:
         request.author = request.author or current_call().role.value
-        return await self._peers.ledger("edit_samples", request, EditSamplesResponse, experiment=request.experiment)
+        return await self._peers.forward("edit_samples", request, EditSamplesResponse, experiment=request.experiment)
 
     async def undo_edit(self, request: UndoEditRequest) -> UndoEditResponse:
         request.author = request.author or current_call().role.value
-        return await self._peers.ledger("undo_edit", request, UndoEditResponse, experiment=request.experiment)
+        return await self._peers.forward("undo_edit", request, UndoEditResponse, experiment=request.experiment)
 
     async def list_edits(self, request: ListEditsRequest) -> ListEditsResponse:
-        return await self._peers.ledger("list_edits", request, ListEditsResponse, experiment=request.experiment)
+        return await self._peers.forward("list_edits", request, ListEditsResponse, experiment=request.experiment)
 
     async def summarize_selection(self, request: SummarizeSelectionRequest) -> SummarizeSelectionResponse:
-        return await self._peers.ledger(
+        return await self._peers.forward(
             "summarize_selection", request, SummarizeSelectionResponse, experiment=request.experiment
         )
 
     async def get_histogram(self, request: GetHistogramRequest) -> GetHistogramResponse:
-        return await self._peers.ledger("get_histogram", request, GetHistogramResponse, experiment=request.experiment)
+        return await self._peers.forward("get_histogram", request, GetHistogramResponse, experiment=request.experiment)
 
     async def get_facets(self, request: GetFacetsRequest) -> GetFacetsResponse:
-        return await self._peers.ledger("get_facets", request, GetFacetsResponse, experiment=request.experiment)
+        return await self._peers.forward("get_facets", request, GetFacetsResponse, experiment=request.experiment)

@@ -39,28 +39,33 @@ class SignalService(Served, SignalServiceBase):
         self._peers = peers
 
     async def list_signals(self, request: ListSignalsRequest) -> ListSignalsResponse:
-        return await self._peers.ledger("list_signals", request, ListSignalsResponse, experiment=request.experiment)
+        return await self._peers.forward("list_signals", request, ListSignalsResponse, experiment=request.experiment)
 
     async def get_curves(self, request: GetCurvesRequest) -> GetCurvesResponse:
-        return await self._peers.ledger("get_curves", request, GetCurvesResponse, experiment=request.experiment)
+        return await self._peers.forward("get_curves", request, GetCurvesResponse, experiment=request.experiment)
 
     async def get_step_samples(self, request: GetStepSamplesRequest) -> GetStepSamplesResponse:
-        return await self._peers.ledger(
+        return await self._peers.forward(
             "get_step_samples", request, GetStepSamplesResponse, experiment=request.experiment
         )
 
     async def get_slice_curves(self, request: GetSliceCurvesRequest) -> GetSliceCurvesResponse:
-        return await self._peers.ledger(
+        return await self._peers.forward(
             "get_slice_curves", request, GetSliceCurvesResponse, experiment=request.experiment
         )
 
     async def get_trajectories(self, request: GetTrajectoriesRequest) -> GetTrajectoriesResponse:
-        return await self._peers.ledger(
+        return await self._peers.forward(
             "get_trajectories", request, GetTrajectoriesResponse, experiment=request.experiment
         )
 
     async def export_points(self, request: ExportPointsRequest) -> AsyncIterator[ExportPointsResponse]:
-        signals = await self.list_signals(ListSignalsRequest(experiment=request.experiment))
+        signals = await self._peers.ledger(
+            "list_signals",
+            ListSignalsRequest(experiment=request.experiment),
+            ListSignalsResponse,
+            experiment=request.experiment,
+        )
         counts = {key_of(info.key): info.point_count for info in signals.curves}
         for key in request.keys:
             if key_of(key) not in counts:
@@ -87,5 +92,5 @@ class SignalService(Served, SignalServiceBase):
         request = GetCurvesRequest(
             experiment=experiment, keys=[key], first_ordinal=first, budget=EXPORT_CHUNK_POINTS, raw=True
         )
-        reply = await self.get_curves(request)
+        reply = await self._peers.ledger("get_curves", request, GetCurvesResponse, experiment=experiment)
         return reply.curves[0] if reply.curves else Curve(key=key)
