@@ -66,7 +66,7 @@ soak: install ## A day of a gateway in MINUTES (20): viewers come and go, people
 bench: install ## Run the benches; results are written beside the scripts.
 	@for script in bench/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
-compare: install ## Compare with other tools under the same work; about half an hour.
+compare: install ## Compare with other tools under the same work; a quarter of an hour.
 	@$(BIN)/python -m bench.compare.run
 
 install: ## Make the environment for development.

@@ -56,7 +56,13 @@ from tests.support.studio import Api
 from tests.unit.ledger.trainers import Client
 
 TAGS, SIGNALS, TAIL_VALUES, KILLS, PAGES = 64, 32, 10_000_000, 5, 40
+# Pages: what they are called, the columns that are asked for (none: all), and the least value that the filter lets in.
 CELL_COLUMNS = ["train/loss0", "train/loss1"]
+KINDS = [
+    ("page of an eighth", CELL_COLUMNS, 0.85),
+    ("page of most", CELL_COLUMNS, 0.0),
+    (f"page of most, {SIGNALS} columns", list[str](), 0.0),
+]
 TOKEN = "token-of-the-bench"
 PER_MESSAGE = 20_000
 RESULTS = Path(__file__).with_suffix(".json")
@@ -188,7 +194,7 @@ async def measure_restart(
 async def measure_gateway(client: Client, environment: dict[str, str]) -> dict[str, object]:
     """The same pages of the ledger itself and through a gateway, by turns, each with a filter of its own.
 
-    With the columns that cells show, as the page asks, and with those of every signal.
+    Of an eighth of the samples or of most of them, with the columns that cells show or with all.
     """
     ports = {name: str(embedded.free_port()) for name in ("GRPC_BACKEND_PORT", "ENVOY_PORT", "ENVOY_ADMIN_PORT")}
     log = Path(environment["WL_DATA_DIR"]) / "gateway.log"
@@ -204,9 +210,10 @@ async def measure_gateway(client: Client, environment: dict[str, str]) -> dict[s
         with contextlib.closing(Channel("127.0.0.1", int(ports["GRPC_BACKEND_PORT"]))) as channel:
             api = Api(channel, TOKEN)
             taken: dict[str, list[float]] = defaultdict(list)
-            for number in range(4 * PAGES):
-                shown, what = (CELL_COLUMNS, "page") if number % 4 < 2 else ([], f"page with {SIGNALS} columns")
-                filter = f"loss0 > {number / 1000} and loss1 < 0.9"
+            for number in range(2 * len(KINDS) * PAGES):
+                what, shown, least = KINDS[number // 2 % len(KINDS)]
+                # Another one each time: no view is there already.
+                filter = f"loss0 > {least + number / 10_000} and loss1 < 0.9"
                 request = replace(PAGE, experiment=client.experiment, filter=filter, columns=shown)
                 way = "gateway" if number % 2 else "ledger"
                 began = time.perf_counter()

@@ -99,7 +99,7 @@ class Soak:
         while True:
             await self._busy.wait()
             await self._leave(VIEWERS // 3)
-            while len(self._web) + len(self._grpc) < VIEWERS:
+            while self._busy.is_set() and len(self._web) + len(self._grpc) < VIEWERS:
                 try:
                     await self._come()
                 except EXPECTED:
@@ -147,11 +147,12 @@ class Soak:
     async def look(self) -> dict[str, float]:
         """What the gateway holds when everybody has left."""
         self._busy.clear()
-        await self._leave(10 * VIEWERS)
         process = psutil.Process(self._studio.processes["gateway"].pid)
         async with asyncio.timeout(90), httpx.AsyncClient(timeout=20) as http:
             url = f"http://127.0.0.1:{self._studio.admin_port}/metrics"
             while True:
+                # One may have been on its way here.
+                await self._leave(10 * VIEWERS)
                 text = (await http.get(url)).text
                 held = {
                     name: float(value)
