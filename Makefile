@@ -1,8 +1,8 @@
 # `make` lists every target.
 PYTHON ?= python3
 BIN := .venv/bin
-# A file is one worker's, and each worker that needs a studio has one of its own.
-PARALLEL := -n logical --maxprocesses 8 --dist loadfile
+# A file is one worker's, in order, and each worker that needs a studio has one of its own.
+PARALLEL := -n logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 .DEFAULT_GOAL := help
 .PHONY: help demo compare docs test check format proto page unit faults fuzz audit bench soak install pictures clean images rehearsal
 
