@@ -40,9 +40,23 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
+async def _restore_all(api: Api) -> None:
+    """Take back what a test before has discarded: one that failed midway is no reason for others to fail."""
+    everything = Target(query=Query(filter="discarded"))
+    await api.samples.edit_samples(
+        EditSamplesRequest(
+            experiment=EXPERIMENT, edit_id=uuid.uuid4().hex, operation=EditOperation.RESTORE, target=everything
+        )
+    )
+
+
 @pytest.fixture
 def open_page(browser: Browser, studio: Studio) -> Iterator[OpenPage]:
-    """Opens a window of its own (own cookies, own storage) that is logged in. No console error is tolerated."""
+    """Opens a window of its own (own cookies, own storage) that is logged in, on a run whose samples are all active.
+
+    No console error is tolerated.
+    """
+    with_api(studio, _restore_all)
     contexts: list[BrowserContext] = []
     errors: list[str] = []
 
@@ -67,20 +81,9 @@ def open_page(browser: Browser, studio: Studio) -> Iterator[OpenPage]:
     assert not errors, "\n".join(errors)
 
 
-async def _restore_all(api: Api) -> None:
-    """Take back what a test before has discarded: one that failed midway is no reason for others to fail."""
-    everything = Target(query=Query(filter="discarded"))
-    await api.samples.edit_samples(
-        EditSamplesRequest(
-            experiment=EXPERIMENT, edit_id=uuid.uuid4().hex, operation=EditOperation.RESTORE, target=everything
-        )
-    )
-
-
 @pytest.fixture
 def page(open_page: OpenPage, studio: Studio) -> Iterator[Page]:
-    """A logged-in page on a run that trains on all its samples, and trains on afterwards."""
-    with_api(studio, _restore_all)
+    """A logged-in page on a run that trains, and trains on afterwards."""
     page = open_page()
     train(page)
     yield page
