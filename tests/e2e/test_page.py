@@ -13,8 +13,8 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 from weightslab_proto.weightslab.v1 import (
     EditOperation,
+    ListColumnsRequest,
     ListEditsRequest,
-    ListSignalsRequest,
     Mode,
     RunState,
 )
@@ -54,8 +54,9 @@ def test_audit_takes_no_step_and_shows_its_certificate(studio: Studio, page: Pag
     wait_until(lambda: with_api(studio, status).mode == Mode.AUDIT, what="the trainer audits")
 
     async def audited(api: Api) -> bool:
-        curves = (await api.signals.list_signals(ListSignalsRequest(experiment=EXPERIMENT))).curves
-        if not any(curve.key.signal == "train/loss" and curve.key.mode == Mode.AUDIT for curve in curves):
+        # The values of samples come a moment after the point of the curve.
+        columns = (await api.samples.list_columns(ListColumnsRequest(experiment=EXPERIMENT))).columns
+        if not any(column.name == "train/loss:audit" for column in columns):
             return False
         return (await query(api, "not isnan(`train/loss:audit`)", limit=1)).matched > 200
 
