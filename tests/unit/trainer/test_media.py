@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
 import os
 import pickle
 import signal
 import sys
 import types
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,23 @@ async def _first(bus: Bus, experiment: str, uid: str) -> Picture:
     return await eventually(look, what="the worker answers", timeout_secs=120)
 
 
+@contextlib.asynccontextmanager
+async def _working(nats_url: str, experiment: str, folder: Path) -> AsyncIterator[tuple[Bus, media.MediaWorker]]:
+    """A media worker in a process of its own, and a bus to ask it by; both are ended."""
+    bus = await Bus.connect(nats_url, name="test")
+    worker = media.MediaWorker(
+        experiment=experiment, nats_url=nats_url, nats_token=None, predictions=folder / "p.db", in_thread=False
+    )
+    running = asyncio.create_task(worker.run(bus))
+    try:
+        yield bus, worker
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        await worker.stop()
+        await bus.close()
+
+
 def _pixels(reply: Picture) -> list[list[int]]:
     pixels: list[list[int]] = np.asarray(Image.open(io.BytesIO(reply.content))).tolist()
     return pixels
@@ -68,12 +86,7 @@ def _pixels(reply: Picture) -> list[list[int]]:
 
 async def test_a_worker_process_answers_and_is_started_again_when_it_is_killed(nats_url: str, tmp_path: Path) -> None:
     experiment = new_experiment()
-    bus = await Bus.connect(nats_url, name="test")
-    worker = media.MediaWorker(
-        experiment=experiment, nats_url=nats_url, nats_token=None, predictions=tmp_path / "p.db", in_thread=False
-    )
-    running = asyncio.create_task(worker.run(bus))
-    try:
+    async with _working(nats_url, experiment, tmp_path) as (bus, worker):
         worker.add(split_of(_dataset()))
         reply = await _first(bus, experiment, "2")
         assert _pixels(reply) == IMAGES[2, 0].tolist()
@@ -90,11 +103,6 @@ async def test_a_worker_process_answers_and_is_started_again_when_it_is_killed(n
         assert worker.pid not in (None, pid)
         with pytest.raises(NotFound, match="split 'train' has no sample '4'"):
             await image_of(bus, experiment, "4")
-    finally:
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
-        await worker.stop()
-        await bus.close()
     assert worker.pid is None
 
 
@@ -106,23 +114,13 @@ async def test_a_large_dataset_arrives_whole_and_its_memory_is_not_copied(nats_u
     assert parcel.pickled.nbytes < 64 * 1024
     assert [np.shares_memory(np.asarray(piece), images.numpy()) for piece in parcel.pieces] == [True]
     experiment = new_experiment()
-    bus = await Bus.connect(nats_url, name="test")
-    worker = media.MediaWorker(
-        experiment=experiment, nats_url=nats_url, nats_token=None, predictions=tmp_path / "p.db", in_thread=False
-    )
-    running = asyncio.create_task(worker.run(bus))
-    try:
+    async with _working(nats_url, experiment, tmp_path) as (bus, worker):
         worker.add(split)
         reply = await _first(bus, experiment, "2")
         assert worker.pid is not None
         assert (reply.source_width_px, reply.source_height_px) == (512, 512)
         # As a photograph it is not kept to the last bit.
         assert np.abs(np.asarray(_pixels(reply)) - 200).max() <= 2
-    finally:
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
-        await worker.stop()
-        await bus.close()
 
 
 def test_rows_of_one_tensor_travel_as_rows_and_odd_tensors_as_they_are() -> None:
@@ -138,21 +136,12 @@ async def test_a_dataset_that_cannot_be_pickled_is_served_by_a_thread_and_that_i
     nats_url: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     experiment = new_experiment()
-    bus = await Bus.connect(nats_url, name="test")
-    worker = media.MediaWorker(
-        experiment=experiment, nats_url=nats_url, nats_token=None, predictions=tmp_path / "p.db", in_thread=False
-    )
-    running = asyncio.create_task(worker.run(bus))
-    try:
+    async with _working(nats_url, experiment, tmp_path) as (bus, worker):
         worker.add(split_of(Broken()))
         assert (await _first(bus, experiment, "0")).source_height_px == 6
         assert "images are read in a thread of the training process" in caplog.text
         with pytest.raises(NotFound, match="sample '1' of split 'train' cannot be read: OSError: the disk is gone"):
             await image_of(bus, experiment, "1")
-    finally:
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
-        await bus.close()
 
 
 async def test_a_worker_that_dies_again_and_again_is_replaced_by_a_thread(
@@ -164,19 +153,10 @@ async def test_a_worker_that_dies_again_and_again_is_replaced_by_a_thread(
     nowhere.Local = local  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, nowhere.__name__, nowhere)
     experiment = new_experiment()
-    bus = await Bus.connect(nats_url, name="test")
-    worker = media.MediaWorker(
-        experiment=experiment, nats_url=nats_url, nats_token=None, predictions=tmp_path / "p.db", in_thread=False
-    )
-    running = asyncio.create_task(worker.run(bus))
-    try:
+    async with _working(nats_url, experiment, tmp_path) as (bus, worker):
         worker.add(split_of(local(IMAGES, torch.arange(4))))
         assert _pixels(await _first(bus, experiment, "1")) == IMAGES[1, 0].tolist()
         assert "the media worker cannot start" in caplog.text
-    finally:
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
-        await bus.close()
 
 
 def _source(folder: Path) -> MediaSource:
