@@ -16,6 +16,9 @@ from weightslab.split import Split
 TRAIN_MODE = 1
 AUDIT_MODE = 2
 
+# What a record takes beside its columns.
+_RECORD_BYTES = 256
+
 # How a loop names samples: one uid, a text or a whole number, per sample.
 Uids = Sequence[object] | torch.Tensor | NDArray[Any]
 
@@ -87,7 +90,9 @@ def hand_off(tensor: torch.Tensor) -> Any:
 
     Never waits for the device.
     """
-    tensor = tensor.detach()
+    if tensor.requires_grad:
+        # Asked first, because a call of torch costs more than the copy of a small batch.
+        tensor = tensor.detach()
     if not tensor.is_cpu:
         # A non-blocking copy to the CPU goes to pinned memory; the clone is for the next kernel, which may write.
         # Only of CUDA is it known when such a copy is complete.
@@ -126,7 +131,10 @@ class Ring(Generic[HandedT]):
 
     def add(self, record: HandedT) -> None:
         """Called by the training thread."""
-        size = _size(record)
+        size = _RECORD_BYTES
+        # Written out, as in `_size`: a call more costs as much as all of this.
+        for column in record.columns.values():
+            size += column.nbytes
         if self._added_bytes - self._taken_bytes + size > self._capacity_bytes:
             self.dropped_values += len(record.batch.positions) if record.batch else 1
             return
@@ -147,8 +155,7 @@ class Ring(Generic[HandedT]):
 
 
 def _size(record: Handed) -> int:
-    # 256 bytes stand for the record itself.
-    size = 256
+    size = _RECORD_BYTES
     for column in record.columns.values():
         size += column.nbytes
     return size

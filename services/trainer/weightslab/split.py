@@ -87,10 +87,11 @@ class Split:
             uids = uids.reshape(-1).tolist()
         if self._is_numbered:
             try:
-                # Refuses what is no whole number, and negative ones; few calls, because they meet cold caches.
-                positions = array("I", uids)
-                if max(positions, default=0) < len(self):
-                    return np.frombuffer(positions, dtype=np.uint32)
+                # Refuses what is no whole number, and negative ones. Few calls, and those that touch little, because
+                # they meet cold caches: `max` of the array would make its numbers anew.
+                positions = np.frombuffer(array("I", uids), dtype=np.uint32)
+                if not len(positions) or positions[positions.argmax()] < len(self):
+                    return positions
             except (TypeError, OverflowError):
                 pass
         return self._looked_up(uids)
