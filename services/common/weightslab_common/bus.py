@@ -25,7 +25,7 @@ from nats.js.api import DiscardPolicy, StorageType, StreamConfig
 
 from weightslab_common import calls, subjects, traces
 from weightslab_common.errors import DeadlineExceeded, Internal, Unavailable, WeightsLabError, error_for
-from weightslab_common.messages import parsed, read_into
+from weightslab_common.messages import encoded, parsed, read_into
 from weightslab_common.requests import REQUEST_ID_HEADER, current_request_id, working_for
 from weightslab_common.service import bounded
 
@@ -232,7 +232,7 @@ class Bus:
 
     async def publish(self, subject: str, message: betterproto.Message) -> None:
         """Publish a hint: receivers may miss it and notice by its numbers."""
-        await self.client.publish(subject, bytes(message))
+        await self.client.publish(subject, encoded(message))
 
     async def store(self, subject: str, payload: bytes, *, message_id: str, timeout_secs: float = 5.0) -> int:
         """Publish to JetStream and return the stream sequence once it is on the server's disk.
@@ -268,7 +268,7 @@ class Bus:
             # nats-py would queue the request and let it run into its timeout.
             raise Unavailable(NOT_CONNECTED)
         with traces.span(f"ask {subjects.verb_of(subject)}", kind="client", subject=subject):
-            reply = await self._ask(subject, bytes(message), timeout_secs=timeout_secs, part=part)
+            reply = await self._ask(subject, encoded(message), timeout_secs=timeout_secs, part=part)
             status = (reply.headers or {}).get(STATUS_HEADER, "0")
             if status != "0":
                 # The text of an error is the payload: headers would have to be ASCII.
@@ -359,7 +359,7 @@ class Bus:
                     ):
                         request = read_into(request_type(), message.data)
                         reply = await calls.answer(call, lambda: handler(request), may_stop=may_stop)
-                        payload = bytes(reply)
+                        payload = encoded(reply)
                 except WeightsLabError as error:
                     headers, payload = {STATUS_HEADER: str(error.status.value)}, error.message.encode()
                 except Exception:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from typing import Any, NamedTuple, NoReturn, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import betterproto
 
@@ -38,7 +38,7 @@ def parsed(message_type: type[MessageT], payload: bytes) -> MessageT:
     """The message in `payload`. Raises InvalidArgument when it is none, or a field is not of its kind."""
     payload = bytes(payload)
     try:
-        message: MessageT = _Reader.of(message_type).read(payload, 0, len(payload))
+        message: MessageT = _reader(message_type).read(payload, 0, len(payload))
     except InvalidArgument:
         raise
     except (IndexError, ValueError, RecursionError) as error:
@@ -94,7 +94,7 @@ def _writers(message_type: type[betterproto.Message]) -> list[tuple[str, str | N
     """For each field in the order of the contract: its name, the `oneof` it belongs to, and how it is written."""
     found = _WRITERS.get(message_type)
     if found is None:
-        contract: betterproto.ProtoClassMetadata = message_type._betterproto  # type: ignore[assignment]
+        contract = _contract(message_type)
         found = _WRITERS[message_type] = [
             (name, meta.group, _writer(meta, is_list=contract.default_gen[name] is list))
             for name, meta in contract.meta_by_field_name.items()
@@ -176,7 +176,13 @@ def _delimited_writer(key: bytes, kind: str, *, always: bool) -> Write:
             content += _varint(len(inner))
             content += inner
 
-    return {"string": write_text, "bytes": write_bytes, "message": write_message}[kind]
+    writers: dict[str, Write] = {"string": write_text, "bytes": write_bytes, "message": write_message}
+    return writers[kind]
+
+
+def _contract(message_type: Any) -> betterproto.ProtoClassMetadata:
+    found: betterproto.ProtoClassMetadata = message_type._betterproto
+    return found
 
 
 # Reading.
@@ -212,20 +218,11 @@ class _Field(NamedTuple):
 class _Reader:
     """Reads messages of one type."""
 
-    _readers: dict[type[betterproto.Message], _Reader] = {}
-
-    @classmethod
-    def of(cls, message_type: type[betterproto.Message]) -> _Reader:
-        reader = cls._readers.get(message_type)
-        if reader is None:
-            reader = cls._readers[message_type] = _Reader(message_type)
-        return reader
-
     def __init__(self, message_type: type[betterproto.Message]) -> None:
-        contract: betterproto.ProtoClassMetadata = message_type._betterproto  # type: ignore[assignment]
+        contract = _contract(message_type)
         self._type = message_type
         self._names = contract.field_name_by_number
-        self._groups = {group: None for group in contract.oneof_field_by_group}
+        self._groups = dict.fromkeys(contract.oneof_field_by_group)
         self._members = {
             name: [field.name for field in contract.oneof_field_by_group[group] if field.name != name]
             for name, group in contract.oneof_group_by_field.items()
@@ -282,7 +279,7 @@ class _Reader:
                 if field is not None:
                     assert field.read is not None
                     value = field.read(data, content_at, at)
-            elif field is None:
+            else:
                 self._refuse_known(key)
                 raise ValueError(f"it holds a field of unknown kind {kind}")
             if field is None:
@@ -314,13 +311,19 @@ class _Reader:
     def _refuse_known(self, key: int) -> None:
         name = self._names.get(key >> 3)
         if name is not None:
-            _refuse(self._type, name)
+            raise InvalidArgument(
+                f"the field {name} of this {self._type.__name__} is of another kind than the contract's"
+            )
 
 
-def _refuse(message_type: type[betterproto.Message], name: str) -> NoReturn:
-    raise InvalidArgument(
-        f"the field {name} of this {message_type.__name__} is of another kind than the contract's"
-    )
+_READERS: dict[type[betterproto.Message], _Reader] = {}
+
+
+def _reader(message_type: type[betterproto.Message]) -> _Reader:
+    reader = _READERS.get(message_type)
+    if reader is None:
+        reader = _READERS[message_type] = _Reader(message_type)
+    return reader
 
 
 def _fields(name: str, meta: betterproto.FieldMetadata, field_type: Any, is_list: bool) -> dict[int, _Field]:
@@ -352,7 +355,7 @@ def _read_text(data: bytes, at: int, end: int) -> str:
 def _message_reader(message_type: type[betterproto.Message]) -> Read:
     # Made when it is first needed: types may hold each other.
     def read(data: bytes, at: int, end: int) -> Any:
-        return _Reader.of(message_type).read(data, at, end)
+        return _reader(message_type).read(data, at, end)
 
     return read
 

@@ -13,7 +13,7 @@ from nats.aio.msg import Msg
 from weightslab_common import subjects
 from weightslab_common.bus import NOT_CONNECTED, STATUS_STREAM, Bus
 from weightslab_common.errors import InvalidArgument, NotFound, Unavailable
-from weightslab_common.messages import parsed
+from weightslab_common.messages import encoded, parsed
 from weightslab_common.names import experiment_slug
 from weightslab_proto.weightslab.bus.v1 import (
     LedgerExperiment,
@@ -195,7 +195,7 @@ class Directory:
         found: list[ListLedgerExperimentsResponse] = []
         try:
             subject = subjects.ledger(subjects.ALL_EXPERIMENTS, "list")
-            await client.publish(subject, bytes(ListLedgerExperimentsRequest()), reply=inbox)
+            await client.publish(subject, encoded(ListLedgerExperimentsRequest()), reply=inbox)
             patience_secs = FIRST_ANSWER_SECS
             while not any(entry.experiment == wanted for reply in found for entry in reply.experiments):
                 try:

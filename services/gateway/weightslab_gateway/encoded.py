@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import betterproto
+from weightslab_common.messages import encoded
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +16,9 @@ class Encoded:
 
     @classmethod
     def of(cls, message: betterproto.Message) -> Encoded:
-        return cls(bytes(message))
+        return cls(encoded(message))
 
-    def __bytes__(self) -> bytes:
-        return self.payload
+
+def payload_of(message: betterproto.Message | Encoded) -> bytes:
+    """The bytes that are sent for `message`."""
+    return message.payload if isinstance(message, Encoded) else encoded(message)

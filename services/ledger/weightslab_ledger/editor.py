@@ -13,6 +13,7 @@ from weightslab_common.bus import Bus
 from weightslab_common.calls import stop_if_unwanted
 from weightslab_common.columns import U32, pack
 from weightslab_common.errors import Aborted, InvalidArgument, Unavailable, WeightsLabError
+from weightslab_common.messages import encoded
 from weightslab_proto.weightslab.bus.v1 import ApplyEditRequest, ApplyEditResponse, EditEvent
 from weightslab_proto.weightslab.v1 import Counters, Edit, EditOperation
 
@@ -54,7 +55,7 @@ def event_of(entry: Entry, edit: Edit) -> EditEvent:
     return EditEvent(
         discarded_rows=pack(rows.get(True, nothing), U32),
         restored_rows=pack(rows.get(False, nothing), U32),
-        edit=bytes(edit),
+        edit=encoded(edit),
         revision=entry.summary.revision,
     )
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from weightslab_common.columns import F64, unpack
 from weightslab_common.errors import InvalidArgument
-from weightslab_common.messages import parsed, read_into
+from weightslab_common.messages import parsed
 from weightslab_proto.weightslab.bus.v1 import MetadataColumn, SplitRegistration
 from weightslab_proto.weightslab.v1 import EditSamplesRequest, SummarizeSelectionRequest
 
@@ -125,11 +125,11 @@ class Targeted:
         if targets:
             lists, _ = split_field(targets[-1], _TARGET_SAMPLES)
         if lists:
-            read_into(self.message, rest)
+            self.message = parsed(type(self.message), rest)
             references, _ = split_field(lists[-1], _LIST_SAMPLES)
             self.samples = [_reference(reference) for reference in references]
         else:
-            read_into(self.message, content)
+            self.message = parsed(type(self.message), content)
 
 
 def _reference(content: bytes) -> tuple[str, str]:

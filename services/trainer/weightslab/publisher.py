@@ -20,7 +20,7 @@ import nats.js.errors
 from weightslab_common import subjects
 from weightslab_common.bus import RUN_STREAM, Bus, MessageT
 from weightslab_common.errors import FailedPrecondition, Unavailable, WeightsLabError
-from weightslab_common.messages import parsed
+from weightslab_common.messages import encoded, parsed
 from weightslab_proto.weightslab.bus.v1 import (
     EditEvent,
     LiveUpdate,
@@ -256,7 +256,7 @@ class Publisher:
         outgoing = Outgoing(
             subjects.subject(self._experiment, what),
             message_id=f"{message.run_id}-{what}-{message.sequence}",
-            payload=bytes(message),
+            payload=encoded(message),
         )
         if self._outbox.put(outgoing, spare_share=spare_share, to_disk=not self._bus_takes):
             self._outbox_empty.clear()
@@ -375,7 +375,7 @@ class Publisher:
         assert self._bus is not None
         subject = subjects.subject(self._experiment, subjects.STATUS)
         try:
-            await self._bus.store(subject, bytes(status), message_id=message_id)
+            await self._bus.store(subject, encoded(status), message_id=message_id)
         except _BUS_ERRORS as error:
             log.debug("the status is not stored: %s", error)
 

@@ -13,6 +13,7 @@ from grpclib.protocol import Stream
 from h2.exceptions import H2Error
 from weightslab_common.errors import DeadlineExceeded, InvalidArgument
 
+from weightslab_gateway.encoded import payload_of
 from weightslab_gateway.protocol.call import Call, CallerGone, CallerStuck, Limits, parse_message
 from weightslab_gateway.protocol.compression import decompress
 from weightslab_gateway.protocol.frame import HEADER_BYTES, Frame, encode_frame, parse_header
@@ -83,7 +84,7 @@ class GrpcCall(Call):
                 if not self._started:
                     self._started = True
                     await self._stream.send_headers(response_headers(self.initial_metadata))
-                await self._stream.send_data(encode_frame(bytes(message)))
+                await self._stream.send_data(encode_frame(payload_of(message)))
         except TimeoutError:
             raise CallerStuck(f"no message was taken within {self._limits.send_timeout_secs:g} s") from None
         except H2Error as error:

@@ -13,6 +13,7 @@ from grpclib.const import Handler
 from grpclib.metadata import Deadline
 from weightslab_common.errors import DeadlineExceeded, InvalidArgument, ResourceExhausted, WeightsLabError
 
+from weightslab_gateway.encoded import payload_of
 from weightslab_gateway.protocol.call import Call, CallerGone, CallerStuck, Limits, parse_message
 from weightslab_gateway.protocol.compression import MIN_COMPRESSED_BYTES, accepts_gzip, compress, decompress
 from weightslab_gateway.protocol.frame import COMPRESSED_FLAG, Frame, FrameReader, encode_frame
@@ -118,7 +119,7 @@ class WebCall(Call):
             pass
 
     async def send_message(self, message: betterproto.Message) -> None:
-        payload = bytes(message)
+        payload = payload_of(message)
         flags = 0
         if self._compresses and len(payload) >= MIN_COMPRESSED_BYTES:
             payload, flags = compress(payload), COMPRESSED_FLAG

@@ -13,6 +13,7 @@ import nats.js.errors
 from weightslab_common import subjects
 from weightslab_common.bus import STATUS_STREAM, Bus, MessageT
 from weightslab_common.errors import InvalidArgument, NotFound, Unavailable, Unimplemented
+from weightslab_common.messages import parsed
 from weightslab_common.names import experiment_slug
 from weightslab_proto.weightslab.bus.v1 import LedgerExperiment, ListLedgerExperimentsResponse
 from weightslab_proto.weightslab.v1 import (
@@ -67,7 +68,7 @@ async def ledger_entry(bus: Bus, experiment: str) -> LedgerExperiment | None:
                 message = await subscription.next_msg(_LEDGERS_SECS)
                 if (message.headers or {}).get("Status") == _NO_RESPONDERS:
                     return None
-                reply = ListLedgerExperimentsResponse().parse(message.data)
+                reply = parsed(ListLedgerExperimentsResponse, message.data)
                 for entry in reply.experiments:
                     if entry.experiment == experiment:
                         return entry
@@ -107,7 +108,7 @@ class Experiment:
             stored = await self._bus.last_status(self.name)
         except (nats.errors.Error, TimeoutError) as error:
             raise _unreadable(error) from error
-        return RunStatus().parse(stored) if stored else None
+        return parsed(RunStatus, stored) if stored else None
 
     async def status(self) -> RunStatus:
         """The last status; raises Unavailable when no trainer has ever spoken."""

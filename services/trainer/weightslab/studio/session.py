@@ -9,9 +9,11 @@ import signal
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from nats.aio.msg import Msg
 from weightslab_common.bus import Bus
 from weightslab_common.bus_tls import told_context
 from weightslab_common.errors import FailedPrecondition, Unavailable
+from weightslab_common.messages import parsed
 from weightslab_common.subjects import LIVE, subject
 from weightslab_common.tokens import Role, Tokens
 from weightslab_proto.weightslab.bus.v1 import LiveUpdate
@@ -99,8 +101,8 @@ async def first_curve(nats_url: str, nats_token: str | None, *, timeout_secs: fl
     """Wait until a ledger tells of the first points of any curve; False when none comes in time."""
     seen = asyncio.Event()
 
-    async def received(message: object) -> None:
-        if LiveUpdate().parse(message.data).curves:  # type: ignore[attr-defined]
+    async def received(message: Msg) -> None:
+        if parsed(LiveUpdate, message.data).curves:
             seen.set()
 
     with contextlib.suppress(TimeoutError, Unavailable):
