@@ -95,6 +95,11 @@ class WatchedLoss(Watched):
         self._terms = _cross_entropy_terms(call) if per_sample is None else None
         self._per_sample = per_sample or _without_reduction(call)
         self._outputs = _OUTPUTS_OF.get(type(call)) if per_sample is None else None
+        # Made once, because what is derived by the same callable is derived together.
+        self._derive_classes = _class_derivations(self._terms, self._column)
+        self._derive_numbers = self._outputs and functools.partial(
+            _derive_outputs, derive=self._outputs, name=self._column
+        )
         if self._terms is not None and run.classification_loss is None:
             run.classification_loss = name
 
@@ -113,11 +118,8 @@ class WatchedLoss(Watched):
         if self._predicts and (self._terms or self._outputs) and _is_mask_batch(args, self._outputs):
             self._run.classification_loss = self._name
             self._keep_masks(args[0], batch)
-        if self._terms is not None and not (kwargs.keys() - {"reduction"}) and _is_class_batch(args):
-            derive = functools.partial(
-                _derive, terms=self._terms, name=self._column, names=None if self._predicts else (self._column,)
-            )
-            return {"logits": hand_off(args[0]), "targets": hand_off(args[1])}, derive
+        if self._derive_classes is not None and not (kwargs.keys() - {"reduction"}) and _is_class_batch(args):
+            return {"logits": hand_off(args[0]), "targets": hand_off(args[1])}, self._derive_classes[self._predicts]
         if self._per_sample is None:
             return super()._columns(args, kwargs, result=result, batch=batch)
         with torch.no_grad():
@@ -126,11 +128,11 @@ class WatchedLoss(Watched):
         if values is None:
             return {}, None
         columns = {self._column: hand_off(values)}
-        if not self._predicts or self._outputs is None or not _is_number_batch(args):
+        if not self._predicts or self._derive_numbers is None or not _is_number_batch(args):
             return columns, None
         self._run.classification_loss = self._name
         columns |= {"outputs": hand_off(args[0]), "targets": hand_off(args[1])}
-        return columns, functools.partial(_derive_outputs, derive=self._outputs, name=self._column)
+        return columns, self._derive_numbers
 
     def _keep_masks(self, logits: torch.Tensor, batch: Batch) -> None:
         moment = self._run.moment()
@@ -157,6 +159,16 @@ def _record(
         result = single.item() if single.is_cpu else hand_off(single)
         ready = copied_event(on_device)
     return Record(run.moment(), signal, result, batch, columns, derive, ready)
+
+
+def _class_derivations(terms: CrossEntropyTerms | None, name: str) -> dict[bool, Callable[..., Columns]] | None:
+    """By whether the loss is the one that tells what the model predicts; other losses give their own values only."""
+    if terms is None:
+        return None
+    return {
+        True: functools.partial(_derive, terms=terms, name=name, names=None),
+        False: functools.partial(_derive, terms=terms, name=name, names=(name,)),
+    }
 
 
 def _derive(columns: dict[str, Any], *, terms: CrossEntropyTerms, name: str, names: tuple[str, ...] | None) -> Columns:

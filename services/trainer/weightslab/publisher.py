@@ -31,12 +31,13 @@ from weightslab_proto.weightslab.bus.v1 import (
 
 from weightslab import tuning
 from weightslab.discards import Discards
+from weightslab.fold import Fold
 from weightslab.handlers import Handlers
 from weightslab.media import MediaWorker
-from weightslab.messages import Fold, registrations
 from weightslab.outbox import Outbox, Outgoing
 from weightslab.prediction_store import PredictionStore
 from weightslab.predictions import entries
+from weightslab.registration import registrations
 from weightslab.run import Run
 from weightslab.split import Split
 from weightslab.status import StatusReport
@@ -225,9 +226,7 @@ class Publisher:
         for split in list(self._run.splits.values()):
             if split not in self._registered:
                 self._register(split)
-        fold = Fold()
-        for record in self._run.ring.take():
-            fold.add(record)
+        fold = Fold(self._run.ring.take())
         for signals in fold.signal_batches() if self._speaks else ():
             self._queue(subjects.SIGNALS, signals, values=sum(len(column.values) // 8 for column in signals.columns))
         for values in fold.value_batches():

@@ -13,7 +13,7 @@ import weightslab as wl
 from torch import nn
 from torch.utils.data import Dataset, TensorDataset
 from weightslab import api, sample_edits, tracked
-from weightslab.messages import Fold
+from weightslab.fold import Fold
 from weightslab_common.errors import FailedPrecondition, InvalidArgument, Unavailable
 
 from tests.unit.trainer.peers import Peer
@@ -41,9 +41,7 @@ def nothing_was_warned_of() -> Iterator[None]:
 
 def _published() -> dict[str, list[float]]:
     """Curves and values of samples that the publisher would send, by name."""
-    fold = Fold()
-    for record in api._run().ring.take():
-        fold.add(record)
+    fold = Fold(api._run().ring.take())
     found: dict[str, list[float]] = {}
     for curves in fold.signal_batches():
         for column in curves.columns:
@@ -129,9 +127,7 @@ def test_batch_ids_say_whose_values_they_are_whatever_was_drawn_last() -> None:
     wl.watch_or_edit(Numbered(4), flag="data", loader_name="train_loader", batch_size=4)
     criterion = wl.watch_or_edit(nn.MSELoss(reduction="none"), flag="loss", name="mse")
     criterion(torch.zeros(2), torch.tensor([1.0, 2.0]), batch_ids=torch.tensor([3, 1]))
-    fold = Fold()
-    for record in api._run().ring.take():
-        fold.add(record)
+    fold = Fold(api._run().ring.take())
     (values,) = fold.value_batches()
     assert memoryview(values.positions).cast("I").tolist() == [3, 1]
     assert memoryview(values.columns[0].values).cast("f").tolist() == [1.0, 4.0]

@@ -10,8 +10,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 from torch.utils.data import DataLoader
+from weightslab.fold import Fold
 from weightslab.losses import Watched, WatchedLoss
-from weightslab.messages import Fold
 from weightslab.run import Run
 from weightslab_common.columns import F32, F64, U32, unpack
 from weightslab_common.errors import InvalidArgument
@@ -39,9 +39,7 @@ def _loss(run: Run, criterion: Any, name: str = "loss", per_sample: Any = None) 
 
 def _published(run: Run) -> tuple[dict[str, list[float]], dict[str, list[float]], list[int]]:
     """Points by signal, values by signal, positions."""
-    fold = Fold()
-    for record in run.ring.take():
-        fold.add(record)
+    fold = Fold(run.ring.take())
     points = {
         column.signal: unpack(column.values, F64).tolist()
         for batch in fold.signal_batches()

@@ -12,7 +12,7 @@ import torch
 import weightslab as wl
 from torch import nn
 from weightslab.audit import Audit
-from weightslab.messages import Fold
+from weightslab.fold import Fold
 from weightslab.norms import LayerNorms
 from weightslab.operations import ModelState, Operation, Request, operate
 from weightslab.records import AUDIT_MODE, TRAIN_MODE
@@ -29,9 +29,7 @@ ALL = ("gradient", "weight", "activation")
 
 def _measured(run: Run, *, mode: int = TRAIN_MODE) -> dict[str, dict[int, float]]:
     """Values by signal and step, as they are published."""
-    fold = Fold()
-    for record in run.ring.take():
-        fold.add(record)
+    fold = Fold(run.ring.take())
     found: dict[str, dict[int, float]] = {}
     for batch in fold.signal_batches():
         for column in batch.columns if int(batch.mode) == mode else ():

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from torch.utils.data import Subset, TensorDataset
-from weightslab.messages import registrations
+from weightslab.registration import registrations
 from weightslab.split import (
     Catalog,
     MetadataColumn,
