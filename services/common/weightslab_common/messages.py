@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 import betterproto
 
 from weightslab_common.errors import InvalidArgument
 
 MessageT = TypeVar("MessageT", bound=betterproto.Message)
+GivenT = ParamSpec("GivenT")
 
 _VARINT, _FIXED_64, _LENGTH_DELIMITED, _FIXED_32 = 0, 1, 2, 5
 _WHOLE_NUMBERS = ("bool", "enum", "int32", "int64", "uint32", "uint64")
@@ -44,6 +45,18 @@ def parsed(message_type: type[MessageT], payload: bytes) -> MessageT:
     except (IndexError, ValueError, RecursionError) as error:
         why = "it is cut short" if isinstance(error, IndexError) else str(error)
         raise InvalidArgument(f"this is no {message_type.__name__}: {why}") from error
+    return message
+
+
+def made(message_type: Callable[GivenT, MessageT], *_: GivenT.args, **fields: GivenT.kwargs) -> MessageT:
+    """`message_type(**fields)`, for messages that a reply holds many of: a tenth of the time of its constructor."""
+    reader = _reader(message_type)  # type: ignore[arg-type]
+    values = reader.empty()
+    values.update(fields)
+    values["_serialized_on_wire"] = bool(fields)
+    for name in fields.keys() & reader.groups.keys():
+        values["_group_current"][reader.groups[name]] = name
+    message: MessageT = reader.hold(values)
     return message
 
 
@@ -222,7 +235,8 @@ class _Reader:
         contract = _contract(message_type)
         self._type = message_type
         self._names = contract.field_name_by_number
-        self._groups = dict.fromkeys(contract.oneof_field_by_group)
+        # The `oneof` of each field that is in one.
+        self.groups = contract.oneof_group_by_field
         self._members = {
             name: [field.name for field in contract.oneof_field_by_group[group] if field.name != name]
             for name, group in contract.oneof_group_by_field.items()
@@ -230,7 +244,7 @@ class _Reader:
         self._empty = dict.fromkeys(contract.meta_by_field_name, betterproto.PLACEHOLDER) | {
             "_serialized_on_wire": True,
             "_unknown_fields": b"",
-            "_group_current": self._groups,
+            "_group_current": dict.fromkeys(contract.oneof_field_by_group),
         }
         for name, meta in contract.meta_by_field_name.items():
             if meta.optional:
@@ -241,9 +255,7 @@ class _Reader:
 
     def read(self, data: bytes, at: int, end: int) -> Any:
         """The message that lies between two places. Raises IndexError, ValueError, InvalidArgument."""
-        values = self._empty.copy()
-        if self._groups:
-            values["_group_current"] = self._groups.copy()
+        values = self.empty()
         while at < end:
             start = at
             key = data[at]
@@ -295,6 +307,17 @@ class _Reader:
                         values[other] = betterproto.PLACEHOLDER
         if at > end:
             raise IndexError
+        return self.hold(values)
+
+    def empty(self) -> dict[str, Any]:
+        """What an empty message that was given holds."""
+        values = self._empty.copy()
+        if self.groups:
+            values["_group_current"] = values["_group_current"].copy()
+        return values
+
+    def hold(self, values: dict[str, Any]) -> Any:
+        """The message that holds `values`."""
         message = object.__new__(self._type)
         _set_attribute(message, "__dict__", values)
         return message

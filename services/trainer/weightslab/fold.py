@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from weightslab_common.columns import F32, F64, I64, U32, pack
+from weightslab_common.messages import made
 from weightslab_proto.weightslab.bus.v1 import SampleValueBatch, SampleValueColumn, SignalBatch, SignalColumn
 from weightslab_proto.weightslab.v1 import Mode
 
@@ -109,7 +110,8 @@ class Fold:
                     steps=pack(steps[part], I64),
                     epochs=pack(epochs[part], U32),
                     columns=[
-                        SampleValueColumn(signal=name, values=pack(array[part], F32)) for name, array in columns.items()
+                        made(SampleValueColumn, signal=name, values=pack(array[part], F32))
+                        for name, array in columns.items()
                     ],
                 )
 
@@ -212,7 +214,8 @@ def _curve_columns(signal: str, curve: _Curve) -> Iterator[SignalColumn]:
     size = COLUMN_BYTES // 24
     for start in range(0, len(curve.steps), size):
         part = slice(start, start + size)
-        yield SignalColumn(
+        yield made(
+            SignalColumn,
             signal=signal,
             steps=pack(curve.steps[part], I64),
             values=pack(curve.values[part], F64),

@@ -196,7 +196,8 @@ class Publisher:
 
     async def _keep_always(self) -> None:
         while True:
-            await asyncio.to_thread(self._keep_predictions)
+            if not self._run.predictions.empty:
+                await asyncio.to_thread(self._keep_predictions)
             await asyncio.sleep(_KEEP_SECS)
 
     def _keep_predictions(self) -> None:

@@ -141,6 +141,10 @@ class Ring(Generic[HandedT]):
         self._added_bytes += size
         self._records.append(record)
 
+    @property
+    def empty(self) -> bool:
+        return not self._records
+
     def take(self) -> list[HandedT]:
         """Everything whose copies are complete, oldest first. Called by the publisher thread."""
         taken: list[HandedT] = []

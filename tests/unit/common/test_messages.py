@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from weightslab_common.errors import InvalidArgument
-from weightslab_common.messages import encoded, parsed
+from weightslab_common.messages import encoded, made, parsed
 from weightslab_proto.grpc.health import v1 as health
 from weightslab_proto.grpc.reflection import v1 as reflection
 from weightslab_proto.weightslab import v1 as public
@@ -84,6 +84,12 @@ def _values(contract: Any, name: str, depth: int) -> st.SearchStrategy[Any]:
     return st.lists(value, max_size=4) if contract.default_gen[name] is list else value
 
 
+def _given(message: Any) -> dict[str, Any]:
+    """The fields that the message was made with."""
+    values = {name: vars(message)[name] for name in message._betterproto.meta_by_field_name}
+    return {name: value for name, value in values.items() if value not in (None, betterproto.PLACEHOLDER)}
+
+
 @pytest.mark.parametrize("message_type", MESSAGES, ids=lambda found: f"{found.__module__}.{found.__name__}")
 @settings(max_examples=25)
 @given(data=st.data())
@@ -92,6 +98,9 @@ def test_every_message_is_written_and_read_as_by_betterproto(
 ) -> None:
     message = data.draw(messages(message_type))
     content = bytes(message)
+    again = made(message_type, **_given(message))
+    assert again == message
+    assert encoded(again) == content
     assert encoded(message) == content
     read = parsed(message_type, content)
     assert read == message_type().parse(content) == message
