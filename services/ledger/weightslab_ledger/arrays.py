@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from weightslab_ledger.blobs import Rows
+
 # Below this numpy's own stable sort is quicker.
 _FEW = 1000
 
@@ -31,6 +33,22 @@ def grown(array: NDArray[Any], length: int, fill: Any) -> NDArray[Any]:
     bigger = new_array(max(length, len(array) * 2, 1024), array.dtype, fill)
     bigger[: len(array)] = array
     return bigger
+
+
+def taken(array: NDArray[Any], rows: Rows, fill: Any) -> NDArray[Any]:
+    """`array[rows]`, as if it had been grown to have them all; it is not copied for that."""
+    if len(array) > rows.max(initial=0):
+        return array[rows]
+    found = new_array(len(rows), array.dtype, fill)
+    known = rows < len(array)
+    found[known] = array[rows[known]]
+    return found
+
+
+def count_both(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> int:
+    """How many are true in both; a shorter one is false beyond its end."""
+    length = min(len(one), len(other))
+    return int(np.count_nonzero(one[:length] & other[:length]))
 
 
 def new_array(length: int, dtype: DTypeLike, fill: Any) -> NDArray[Any]:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from weightslab_proto.weightslab.v1 import Mode
 
-from weightslab_ledger.arrays import grown, sized, stable_order
+from weightslab_ledger.arrays import grown, sized, stable_order, taken
 from weightslab_ledger.blobs import Rows
 
 AUDIT_SUFFIX = ":audit"
@@ -131,9 +131,14 @@ class SampleColumn:
         return {**_FIELDS, **_LEARNING_FIELDS} if self.learning else _FIELDS
 
     def _array(self, name: str, row_count: int) -> NDArray[Any]:
+        found, fill = self._written(name)
+        return grown(found, row_count, fill)
+
+    def _written(self, name: str) -> tuple[NDArray[Any], float]:
+        """One of the arrays as it is, and what stands where it was not written."""
         dtype, fill = self._kinds()[name]
         found = self.fields.get(name)
-        return grown(np.empty(0, dtype=dtype) if found is None else found, row_count, fill)
+        return np.empty(0, dtype=dtype) if found is None else found, fill
 
     def update(self, batch: Batch, values: NDArray[np.float32]) -> None:
         """Take in one float32 per entry of `batch`; a sample may be there more than once, and NaN is no value."""
@@ -190,13 +195,12 @@ class SampleColumn:
 
     def get(self, name: str, row_count: int) -> NDArray[Any]:
         """One of the arrays, as far as it was written."""
-        dtype, fill = self._kinds()[name]
-        found = self.fields.get(name)
-        return sized(np.empty(0, dtype=dtype) if found is None else found, row_count, fill)
+        found, fill = self._written(name)
+        return sized(found, row_count, fill)
 
-    def at(self, rows: Rows, row_count: int) -> SampleColumn:
-        """A column of `rows` only, of an experiment of `row_count`: what a page needs is not computed for all."""
-        return SampleColumn(self.learning, {name: self.get(name, row_count)[rows] for name in self._kinds()})
+    def at(self, rows: Rows) -> SampleColumn:
+        """A column of `rows` only: what a page needs is not computed for all."""
+        return _ColumnPart(self.learning, self.fields, rows)
 
     def statistic(self, suffix: str, row_count: int) -> NDArray[Any]:
         """Values by row for a suffix of STATISTICS; NaN where a sample has none."""
@@ -220,6 +224,17 @@ class SampleColumn:
         with np.errstate(invalid="ignore"):
             centered = self.get("weighted", row_count) - counts * (counts - 1) / 2 * self.get("mean", row_count)
             return np.asarray(centered * 12 / (counts * (counts * counts - 1)))
+
+
+@dataclass(slots=True)
+class _ColumnPart(SampleColumn):
+    """Some rows of a column; each field is looked up when it is asked for."""
+
+    rows: Rows = field(default_factory=lambda: np.empty(0, dtype=np.uint32))
+
+    def get(self, name: str, row_count: int) -> NDArray[Any]:
+        found, fill = self._written(name)
+        return taken(found, self.rows, fill)
 
 
 @dataclass(slots=True)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from weightslab_common.errors import InvalidArgument
 from weightslab_proto.weightslab.v1 import ColumnInfo, ColumnKind
 
-from weightslab_ledger.arrays import sized
+from weightslab_ledger.arrays import sized, taken
 from weightslab_ledger.blobs import Rows
 from weightslab_ledger.catalog import Catalog
 from weightslab_ledger.columns import AUDIT_SUFFIX, STATISTICS, ColumnTable
@@ -51,14 +51,19 @@ class Frame:
         found = self.tags.get(name)
         return np.zeros(self.row_count, dtype=bool) if found is None else sized(found, self.row_count, False)
 
+    def tags_at(self, rows: Rows) -> Iterator[tuple[str, Mask]]:
+        """Every tag in order, with one bool per entry of `rows`."""
+        for name in sorted(self.tags):
+            yield name, taken(self.tags[name], rows, False)
+
     def get(self, name: str) -> Values | None:
         """The column of exactly this name, or None."""
         if name == "discarded":
             return self.discarded
         if name == "tagged":
             flags = np.zeros(self.row_count, dtype=bool)
-            for tag in self.tags:
-                flags |= self.tag(tag)
+            for tagged in self.tags.values():
+                flags[: len(tagged)] |= tagged[: self.row_count]
             return flags
         if name == "row":
             return np.arange(self.row_count, dtype=np.float64)
@@ -95,9 +100,9 @@ class Frame:
         """The values of a column, by its full name, for some rows only; one per entry of `rows`."""
         if found := self.columns.split_name(name):
             column, suffix = found
-            return self.columns.columns[column].at(rows, self.row_count).statistic(suffix, len(rows))
+            return self.columns.columns[column].at(rows).statistic(suffix, len(rows))
         if score := find_score(self.columns, name):
-            return score.compute(score.column(self.columns, name).at(rows, self.row_count), len(rows))
+            return score.compute(score.column(self.columns, name).at(rows), len(rows))
         if name == "uid":
             uids = [self.catalog.uids[row] for row in rows.tolist()]
             return TextValues(np.arange(len(rows), dtype=np.uint32), uids)

@@ -12,6 +12,7 @@ from weightslab_common import __version__, names
 from weightslab_common.calls import stop_if_unwanted
 from weightslab_common.columns import F64, I64, U8, U32, pack, pack_bits
 from weightslab_common.errors import FailedPrecondition, InvalidArgument, NotFound
+from weightslab_common.messages import made
 from weightslab_proto.weightslab.bus import v1 as bus
 from weightslab_proto.weightslab.v1 import (
     Column,
@@ -44,6 +45,7 @@ from weightslab_proto.weightslab.v1 import (
     UndoEditResponse,
 )
 
+from weightslab_ledger.arrays import count_both
 from weightslab_ledger.blobs import Rows
 from weightslab_ledger.catalog import OutOfOrder
 from weightslab_ledger.checks import find_rows, within
@@ -77,8 +79,8 @@ def _column(frame: Frame, name: str, rows: Rows) -> Column:
     stop_if_unwanted()
     values = frame.values_at(name, rows)
     if isinstance(values, TextValues):
-        return Column(name=name, kind=ColumnKind.TEXT, texts=values.texts())
-    return Column(name=name, kind=ColumnKind.NUMBER, numbers=pack(values, F64))
+        return made(Column, name=name, kind=ColumnKind.TEXT, texts=values.texts())
+    return made(Column, name=name, kind=ColumnKind.NUMBER, numbers=pack(values, F64))
 
 
 def _field(frame: Frame, info: ColumnInfo, rows: Rows) -> Field:
@@ -149,13 +151,13 @@ class Handlers:
             view = self._experiment.views.get(frame, Wish(request.filter, sort), request.view)
             rows = view.page(request.offset, limit)
             chosen = list(request.columns) or frame.default_columns()
-            active = frame.present & ~frame.discarded
+            total = int(np.count_nonzero(frame.present))
             return QuerySamplesResponse(
                 view=view.token,
                 revision=frame.revision,
-                total=int(frame.present.sum()),
-                active=int(active.sum()),
-                matched=view.matched,
+                total=total,
+                active=total - count_both(frame.present, frame.discarded),
+                matched=view.order.count,
                 offset=request.offset,
                 rows=pack(rows, U32),
                 uids=[frame.catalog.uids[row] for row in rows.tolist()],
@@ -163,9 +165,9 @@ class Handlers:
                 split_index=pack(frame.catalog.split_index[rows], U8),
                 discarded=pack_bits(frame.discarded[rows]),
                 tags=[
-                    TagColumn(tag=tag, members=pack_bits(members))
-                    for tag in sorted(frame.tags)
-                    if (members := frame.tag(tag)[rows]).any()
+                    made(TagColumn, tag=tag, members=pack_bits(members))
+                    for tag, members in frame.tags_at(rows)
+                    if members.any()
                 ],
                 columns=[_column(frame, frame.resolve(name), rows) for name in chosen],
                 value_version=frame.value_version,
@@ -188,7 +190,7 @@ class Handlers:
                 sample=SampleRef(split=sample.split, uid=sample.uid),
                 row=row,
                 discarded=bool(frame.discarded[row]),
-                tags=[tag for tag in sorted(frame.tags) if frame.tag(tag)[row]],
+                tags=[tag for tag, held in frame.tags_at(rows) if held[0]],
                 fields=[_field(frame, info, rows) for info in frame.describe() if info.group != "identity"],
                 media_kind=split.media_kind,
                 slice_count=split.slice_count,
@@ -284,8 +286,8 @@ class Handlers:
         return await self._read(
             lambda frame: SummarizeSelectionResponse(
                 count=len(rows),
-                discarded_count=int(frame.discarded[rows].sum()),
-                tags=[TagCount(tag=tag, count=int(frame.tag(tag)[rows].sum())) for tag in sorted(frame.tags)],
+                discarded_count=int(np.count_nonzero(frame.discarded[rows])),
+                tags=[TagCount(tag=tag, count=int(np.count_nonzero(held))) for tag, held in frame.tags_at(rows)],
             )
         )
 
@@ -308,9 +310,9 @@ class Handlers:
         def work(frame: Frame) -> GetFacetsResponse:
             mask = evaluate(request.filter, frame)
             return GetFacetsResponse(
-                matched=int(mask.sum()),
-                discarded_count=int((mask & frame.discarded).sum()),
-                tags=[TagCount(tag=tag, count=int((frame.tag(tag) & mask).sum())) for tag in sorted(frame.tags)],
+                matched=int(np.count_nonzero(mask)),
+                discarded_count=count_both(mask, frame.discarded),
+                tags=[TagCount(tag=tag, count=count_both(held, mask)) for tag, held in sorted(frame.tags.items())],
                 facets=[_facet(frame, name, mask) for name in facet_columns(frame, request.columns)],
                 revision=frame.revision,
             )
@@ -330,7 +332,7 @@ class Handlers:
         return bus.GetActiveSetResponse(
             revision=revision,
             discarded_rows=pack(np.flatnonzero(state.discarded), U32),
-            tags=[TagCount(tag=tag, count=int(mask.sum())) for tag, mask in sorted(state.tags.items())],
+            tags=[TagCount(tag=tag, count=int(np.count_nonzero(mask))) for tag, mask in sorted(state.tags.items())],
         )
 
     async def discards(self, request: bus.GetDiscardsRequest) -> bus.GetDiscardsResponse:

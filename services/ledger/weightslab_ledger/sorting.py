@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from weightslab_ledger.arrays import stable_order
 from weightslab_ledger.blobs import Rows
+from weightslab_ledger.edits import Mask
 from weightslab_ledger.frame import Values
 from weightslab_ledger.metadata import TextValues
 
-# A page that ends before this is cut out of the keys without sorting the rest.
-_PREFIX = 4096
+# As many are put in order at once; the rest when a page beyond them is asked for.
+_HEAD = 4096
+# One of so many keys is looked at to know where the head ends about; prime, so that no period of the data meets it.
+_STRIDE = 61
+
+# uint32 or uint64, one per row.
+Keys = NDArray[Any]
 
 
 def natural_key(text: str) -> tuple[int, int, str]:
@@ -23,32 +30,35 @@ def natural_key(text: str) -> tuple[int, int, str]:
     return (1 if text else 2), 0, text
 
 
-def sort_key(values: Values, rows: Rows, *, descending: bool) -> NDArray[Any]:
-    """One unsigned number per row whose increasing order is the order wanted: uint64 for float64, else uint32."""
+def sort_key(values: Values, rows: NDArray[np.int64], *, descending: bool) -> Keys:
+    """One number per entry of `rows` whose increasing order is the order wanted: uint64 for float64, else uint32.
+
+    They are a copy: the values may change meanwhile.
+    """
     if isinstance(values, TextValues):
         return _text_key(values, rows, descending=descending)
-    numbers = values[rows] if len(rows) < len(values) else values
+    numbers = values.take(rows) if len(rows) < len(values) else values
     if numbers.dtype == np.float32:
         return _float_key(numbers, np.uint32, descending=descending)
-    return _float_key(numbers.astype(np.float64), np.uint64, descending=descending)
+    return _float_key(numbers.astype(np.float64, copy=False), np.uint64, descending=descending)
 
 
-def _float_key(numbers: NDArray[Any], unsigned: Any, *, descending: bool) -> NDArray[Any]:
+def _float_key(numbers: NDArray[Any], unsigned: Any, *, descending: bool) -> Keys:
     """The bits of floats, made to increase with them: negative ones are inverted, positive ones get the top bit."""
     # Adding zero makes -0.0 equal to 0.0.
-    bits = (numbers + numbers.dtype.type(0)).view(unsigned)
-    width = bits.dtype.itemsize * 8
-    top = unsigned(1 << (width - 1))
+    key = (numbers + numbers.dtype.type(0)).view(unsigned)
+    width = key.dtype.itemsize * 8
     # An arithmetic shift makes a word of ones of a sign that is set.
-    signs = (bits.view(np.dtype(f"i{bits.itemsize}")) >> (width - 1)).view(unsigned)
-    key = bits ^ (signs | top)
+    turned = (key.view(np.dtype(f"i{key.itemsize}")) >> (width - 1)).view(unsigned)
+    turned |= unsigned(1 << (width - 1))
     if descending:
-        np.invert(key, out=key)
+        np.invert(turned, out=turned)
+    key ^= turned
     key[np.isnan(numbers)] = ~unsigned(0)
     return np.asarray(key)
 
 
-def _text_key(values: TextValues, rows: Rows, *, descending: bool) -> NDArray[np.uint32]:
+def _text_key(values: TextValues, rows: NDArray[np.int64], *, descending: bool) -> Keys:
     order = sorted(range(len(values.categories)), key=lambda code: natural_key(values.categories[code]))
     ranks = np.zeros(len(values.categories), dtype=np.uint32)
     rank, last = 0, None
@@ -61,51 +71,81 @@ def _text_key(values: TextValues, rows: Rows, *, descending: bool) -> NDArray[np
         ranks = rank + 1 - ranks
     if "" in values.categories:
         ranks[values.categories.index("")] = rank + 1
-    return np.asarray(ranks[values.codes[rows]])
+    return ranks[values.codes[rows]]
 
 
 @dataclass(slots=True)
 class Order:
-    """Rows in an order that is worked out as far as it is asked for, from keys that do not change any more."""
+    """Rows in an order of which the rest is worked out when it is asked for, from keys that do not change any more."""
 
-    rows: Rows
-    # uint32 per row, while `rows` is still in its own order; emptied once all is sorted.
-    _keys: NDArray[np.uint32] | None = None
-    _prefix: Rows = field(default_factory=lambda: np.empty(0, dtype=np.uint32))
+    count: int
+    # The rows it begins with; all of them when they are few.
+    _head: Rows
+    # Which rows they are, as bits, and their keys in the order of rows: what the rest is made of.
+    _members: NDArray[np.uint8]
+    _keys: list[Keys]
+    _whole: Rows | None = None
 
     @property
     def size_bytes(self) -> int:
-        return self.rows.nbytes + self._prefix.nbytes + (self._keys.nbytes if self._keys is not None else 0)
+        whole = 0 if self._whole is None else self._whole.nbytes
+        return self._head.nbytes + self._members.nbytes + sum(key.nbytes for key in self._keys) + whole
 
     def page(self, offset: int, limit: int) -> Rows:
         """The rows from `offset` on, at most `limit`."""
         end = offset + limit
-        if self._keys is None:
-            return self.rows[offset:end]
-        if end > _PREFIX or len(self.rows) <= 2 * _PREFIX:
-            self.rows = np.sort(_packed(self._keys, self.rows)).astype(np.uint32)
-            self._keys = None
-            return self.rows[offset:end]
-        if not len(self._prefix):
-            border = np.partition(self._keys, _PREFIX)[_PREFIX]
-            candidates = np.flatnonzero(self._keys <= border)
-            packed = _packed(self._keys[candidates], self.rows[candidates])
-            # Very many may tie with the border.
-            self._prefix = np.sort(np.partition(packed, _PREFIX)[:_PREFIX]).astype(np.uint32)
-        return self._prefix[offset:end]
+        if end <= len(self._head) or len(self._head) == self.count:
+            return self._head[offset:end]
+        if self._whole is None:
+            rows = np.flatnonzero(np.unpackbits(self._members))
+            self._whole = (rows[_sorted(self._keys)] if self._keys else rows).astype(np.uint32)
+            self._keys = []
+        return self._whole[offset:end]
 
 
-def _packed(keys: NDArray[np.uint32], rows: Rows) -> NDArray[np.uint64]:
-    """One number per row that orders by key, then by row."""
-    return np.asarray(keys.astype(np.uint64) << np.uint64(32) | rows.astype(np.uint64))
+def _sorted(keys: list[Keys]) -> NDArray[np.int64]:
+    """The indices in the order of the keys; what ties in all of them in the order it is in."""
+    if len(keys) == 1 and keys[0].dtype == np.uint32:
+        return stable_order(keys[0])
+    # lexsort takes its most important key last, and is stable.
+    return np.lexsort(keys[::-1])
 
 
-def order_rows(rows: Rows, keys: list[tuple[Values, bool]]) -> Order:
-    """Order increasing `rows` by `keys`, each a column and whether it descends."""
-    if not keys:
-        return Order(rows)
-    numbers = [sort_key(values, rows, descending=descending) for values, descending in keys]
-    if len(keys) == 1 and numbers[0].dtype == np.uint32:
-        return Order(rows, numbers[0])
-    # lexsort takes its most important key last, and is stable, so ties stay by row.
-    return Order(rows[np.lexsort(numbers[::-1])])
+def _first(keys: list[Keys], count: int) -> NDArray[np.int64]:
+    """The indices of the `count` that `_sorted` begins with, of more; those that tie in all keys are increasing."""
+    key, *others = keys
+    near = _near(key, count)
+    border = np.partition(key[near], count - 1)[count - 1]
+    before, tied = near[key[near] < border], near[key[near] == border]
+    missing = count - len(before)
+    if others and missing < len(tied):
+        tied = tied[_first([other[tied] for other in others], missing)]
+    return np.concatenate([before, tied[:missing]])
+
+
+def _near(key: Keys, count: int) -> NDArray[np.int64]:
+    """Increasing indices of all keys up to some border: at least `count`, and most likely not many more.
+
+    A sample says where the border must lie about, since to find it exactly takes many times longer.
+    """
+    sample = key[::_STRIDE]
+    at = 2 * count // _STRIDE
+    if at < len(sample):
+        near = np.flatnonzero(key <= np.partition(sample, at)[at])
+        if len(near) >= count:
+            return near
+    return np.arange(len(key))
+
+
+def order_rows(matching: Mask, keys: list[tuple[Values, bool]]) -> Order:
+    """Order the rows where `matching` is true by `keys`, each a column and whether it descends; ties stay by row."""
+    rows = np.flatnonzero(matching)
+    found = [sort_key(values, rows, descending=descending) for values, descending in keys]
+    if not found:
+        head = rows[:_HEAD]
+    elif len(rows) <= 2 * _HEAD:
+        head, found = rows[_sorted(found)], []
+    else:
+        first = _first(found, _HEAD)
+        head = rows[first[_sorted([key[first] for key in found])]]
+    return Order(len(rows), head.astype(np.uint32), np.packbits(matching), found)

@@ -10,8 +10,6 @@ import threading
 from collections import OrderedDict
 from dataclasses import dataclass
 
-import numpy as np
-
 from weightslab_ledger.blobs import Rows
 from weightslab_ledger.frame import Frame
 from weightslab_ledger.query import evaluate
@@ -35,7 +33,6 @@ class View:
     state: tuple[int, int, int]
     revision: int
     order: Order
-    matched: int
     # Only one reader at a time works out more of the order.
     guard: threading.Lock
 
@@ -51,6 +48,9 @@ class Views:
         self._max_bytes = max_bytes
         self._views: OrderedDict[str, View] = OrderedDict()
         self._tokens: dict[tuple[Wish, tuple[int, int, int]], str] = {}
+        # Of each view as it was last asked for, and of all: there may be thousands of small ones.
+        self._sizes: dict[str, int] = {}
+        self._total_bytes = 0
         # Queries run in threads of their own.
         self._guard = threading.Lock()
 
@@ -61,31 +61,36 @@ class Views:
             held = self._views.get(token) or self._views.get(self._tokens.get((wish, state), ""))
             if held is not None and held.wish == wish:
                 self._views.move_to_end(held.token)
+                self._weigh(held)
                 return held
         view = _made(frame, wish, state)
         with self._guard:
             self._views[view.token] = view
             self._tokens[wish, state] = view.token
+            self._weigh(view)
             self._shrink()
         return view
 
+    def _weigh(self, view: View) -> None:
+        size = view.order.size_bytes
+        self._total_bytes += size - self._sizes.get(view.token, 0)
+        self._sizes[view.token] = size
+
     def _shrink(self) -> None:
-        total = sum(view.order.size_bytes for view in self._views.values())
-        while total > self._max_bytes and len(self._views) > 1:
+        while self._total_bytes > self._max_bytes and len(self._views) > 1:
             _, oldest = self._views.popitem(last=False)
             self._tokens.pop((oldest.wish, oldest.state), None)
-            total -= oldest.order.size_bytes
+            self._total_bytes -= self._sizes.pop(oldest.token)
 
 
 def _made(frame: Frame, wish: Wish, state: tuple[int, int, int]) -> View:
-    rows = np.flatnonzero(evaluate(wish.filter, frame)).astype(np.uint32)
-    order = order_rows(rows, [(frame.column(column), descending) for column, descending in wish.sort])
+    matching = evaluate(wish.filter, frame)
+    order = order_rows(matching, [(frame.column(column), descending) for column, descending in wish.sort])
     return View(
         token=secrets.token_urlsafe(9),
         wish=wish,
         state=state,
         revision=frame.revision,
         order=order,
-        matched=len(rows),
         guard=threading.Lock(),
     )
