@@ -10,14 +10,18 @@ import math
 import sys
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
+from typing import Any
 
+import orjson
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pyarrow import parquet
 from weightslab.command.formats import WRITERS, replaced, write_table
-from weightslab.command.tables import Column, Kind, Row, Table
+from weightslab.command.tables import Cells, Column, Kind, Table
 from weightslab_common.errors import FailedPrecondition
 
-ODD = ["a,b", 'say "hi"', "日本", "<b>", "tag:z", "two\nlines"]
+ODD = ["a,b", 'say "hi"', "日本", "<b>", "tag:z", "two\nlines", "back\rward"]
 COLUMNS = (
     Column("uid", Kind.TEXT),
     Column("tags", Kind.TEXTS),
@@ -25,14 +29,15 @@ COLUMNS = (
     Column("loss", Kind.NUMBER),
     Column("discarded", Kind.FLAG),
 )
+Row = tuple[Any, ...]
 ROWS: list[Row] = [
     (text, [text, "x"], None if not at else 2**53 + at, at / 7, at % 2 == 0) for at, text in enumerate(ODD)
 ]
 
 
-async def _batches(*batches: Sequence[Row]) -> AsyncIterator[list[Row]]:
+async def _batches(*batches: Sequence[Row]) -> AsyncIterator[Cells]:
     for batch in batches:
-        yield list(batch)
+        yield [list(cells) for cells in zip(*batch, strict=True)] or [[] for _ in COLUMNS]
 
 
 async def _written(form: str, *batches: Sequence[Row]) -> bytes:
@@ -48,6 +53,36 @@ async def test_csv_keeps_odd_text_lists_and_large_numbers() -> None:
     assert [json.loads(row[1]) for row in back[1:]] == [[text, "x"] for text in ODD]
     assert [row[2] for row in back[1:]] == ["", *(str(2**53 + at) for at in range(1, len(ODD)))]
     assert [float(row[3]) for row in back[1:]] == [row[3] for row in ROWS]
+
+
+TEXTS = st.text(st.characters(exclude_characters="\r", exclude_categories=["Cs"]), max_size=6)
+TABLE = st.lists(
+    st.tuples(
+        TEXTS,
+        st.lists(TEXTS, max_size=2),
+        st.none() | st.integers(-(2**63), 2**63 - 1),
+        st.none() | st.floats(),
+        st.booleans(),
+    ),
+    max_size=6,
+)
+
+
+@given(TABLE, TABLE)
+async def test_csv_is_what_pythons_csv_writes(first: list[Row], second: list[Row]) -> None:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([column.name for column in COLUMNS])
+    for uid, tags, *cells in first + second:
+        writer.writerow([uid, orjson.dumps(tags).decode(), *cells])
+    assert await _written("csv", first, second) == text.getvalue().encode()
+
+
+@given(TABLE, TABLE)
+async def test_json_is_an_object_a_line(first: list[Row], second: list[Row]) -> None:
+    lines = [orjson.dumps(dict(zip([column.name for column in COLUMNS], row, strict=True))) for row in first + second]
+    expected = b"[\n" + b",\n".join(lines) + b"\n]\n" if lines else b"[]\n"
+    assert await _written("json", first, second) == expected
 
 
 async def test_json_is_valid_whatever_the_numbers_are() -> None:
@@ -83,10 +118,10 @@ async def test_rows_are_written_as_they_come(form: str) -> None:
     file = io.BytesIO()
     sizes = []
 
-    async def batches() -> AsyncIterator[list[Row]]:
+    async def batches() -> AsyncIterator[Cells]:
         for row in ROWS:
             sizes.append(file.tell())
-            yield [row]
+            yield [[cell] for cell in row]
 
     await write_table(Table(COLUMNS, batches()), file, form=form)
     assert all(later > earlier for earlier, later in itertools.pairwise(sizes))

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import csv
-import io
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
@@ -13,41 +12,57 @@ from typing import Any, BinaryIO, Protocol
 import orjson
 from weightslab_common.errors import FailedPrecondition
 
-from weightslab.command.tables import Column, Kind, Row, Table
+from weightslab.command.tables import Cells, Column, Kind, Table
 
 
 class Writer(Protocol):
     """Writes a table into an open file, which it does not close."""
 
-    def write(self, rows: Sequence[Row]) -> None: ...
+    def write(self, cells: Cells) -> None:
+        """Write some rows, at least one."""
 
     def finish(self) -> None:
         """Write what a file of this format ends with."""
 
 
 class CsvWriter:
-    """A line of names, then a line per row; lists are JSON in their cell, since a tag may hold any separator."""
+    """A line of names, then a line per row; lists are JSON in their cell, since a tag may hold any separator.
+
+    A whole column is made text at once: the points of curves are many.
+    """
 
     def __init__(self, file: BinaryIO, columns: Sequence[Column]) -> None:
         self._file = file
-        self._lists = [column.kind is Kind.TEXTS for column in columns]
-        self._write([tuple(column.name for column in columns)])
+        self._kinds = [column.kind for column in columns]
+        self._write([_quoted([column.name]) for column in columns])
 
-    def write(self, rows: Sequence[Row]) -> None:
-        # Points of curves are many, and have no lists.
-        self._write([tuple(map(_csv_cell, row, self._lists)) for row in rows] if any(self._lists) else rows)
+    def write(self, cells: Cells) -> None:
+        self._write([_csv_texts(column, kind) for column, kind in zip(cells, self._kinds, strict=True)])
 
     def finish(self) -> None:
         self._file.flush()
 
-    def _write(self, rows: Sequence[Row]) -> None:
-        text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerows(rows)
-        self._file.write(text.getvalue().encode())
+    def _write(self, texts: list[list[str]]) -> None:
+        self._file.write("".join([line + "\n" for line in map(",".join, zip(*texts, strict=True))]).encode())
 
 
-def _csv_cell(cell: Any, is_list: bool) -> Any:
-    return orjson.dumps(cell).decode() if is_list else cell
+def _csv_texts(cells: list[Any], kind: Kind) -> list[str]:
+    if kind is Kind.TEXT:
+        return _quoted(cells)
+    if kind is Kind.TEXTS:
+        return _quoted([orjson.dumps(cell).decode() for cell in cells])
+    # As Python writes them: a float has as many digits as say exactly which one it is.
+    return ["" if cell is None else repr(cell) for cell in cells] if None in cells else list(map(repr, cells))
+
+
+# What would end a cell or a line.
+_NEEDS_QUOTES = re.compile(r'[",\r\n]')
+
+
+def _quoted(texts: list[str]) -> list[str]:
+    if not _NEEDS_QUOTES.search("".join(texts)):
+        return texts
+    return ['"' + text.replace('"', '""') + '"' if _NEEDS_QUOTES.search(text) else text for text in texts]
 
 
 class JsonWriter:
@@ -55,17 +70,27 @@ class JsonWriter:
 
     def __init__(self, file: BinaryIO, columns: Sequence[Column]) -> None:
         self._file = file
-        self._names = [column.name for column in columns]
-        self._before = b"[\n"
+        self._names = [orjson.dumps(column.name) + b":" for column in columns]
+        self._kinds = [column.kind for column in columns]
+        self._before = b"[\n{"
 
-    def write(self, rows: Sequence[Row]) -> None:
-        for row in rows:
-            self._file.write(self._before + orjson.dumps(dict(zip(self._names, row, strict=True))))
-            self._before = b",\n"
+    def write(self, cells: Cells) -> None:
+        columns = zip(self._names, cells, self._kinds, strict=True)
+        texts = [_json_texts(name, column, kind) for name, column, kind in columns]
+        self._file.write(self._before + b"},\n{".join(map(b",".join, zip(*texts, strict=True))))
+        self._before = b"},\n{"
 
     def finish(self) -> None:
-        self._file.write(b"[]\n" if self._before == b"[\n" else b"\n]\n")
+        self._file.write(b"[]\n" if self._before == b"[\n{" else b"}\n]\n")
         self._file.flush()
+
+
+def _json_texts(name: bytes, cells: list[Any], kind: Kind) -> list[bytes]:
+    """`name` with each cell."""
+    if kind in (Kind.TEXT, Kind.TEXTS):
+        return [name + orjson.dumps(cell) for cell in cells]
+    # A comma stands between numbers only, so that all of them are made text at once.
+    return (name + orjson.dumps(cells)[1:-1].replace(b",", b"\n" + name)).split(b"\n")
 
 
 class ParquetWriter:
@@ -90,10 +115,8 @@ class ParquetWriter:
         self._writer = parquet.ParquetWriter(file, self._schema)
         self._batch: Callable[..., Any] = pyarrow.record_batch
 
-    def write(self, rows: Sequence[Row]) -> None:
-        if rows:
-            cells = [list(column) for column in zip(*rows, strict=True)]
-            self._writer.write_batch(self._batch(cells, schema=self._schema))
+    def write(self, cells: Cells) -> None:
+        self._writer.write_batch(self._batch(cells, schema=self._schema))
 
     def finish(self) -> None:
         self._writer.close()
@@ -109,9 +132,10 @@ WRITERS: dict[str, Callable[[BinaryIO, Sequence[Column]], Writer]] = {
 async def write_table(table: Table, file: BinaryIO, *, form: str) -> int:
     """Write `table` as it comes; return the number of its rows."""
     writer, count = WRITERS[form](file, table.columns), 0
-    async for rows in table.batches:
-        writer.write(rows)
-        count += len(rows)
+    async for cells in table.batches:
+        if rows := len(cells[0]):
+            writer.write(cells)
+            count += rows
     writer.finish()
     return count
 

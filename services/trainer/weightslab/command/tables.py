@@ -28,7 +28,8 @@ from weightslab_proto.weightslab.v1 import (
 
 from weightslab.console.experiment import Experiment
 
-Row = tuple[Any, ...]
+# The cells of some rows: a list per column, all of one length.
+Cells = list[list[Any]]
 
 _POINTS_PER_REQUEST = 20_000
 _SAMPLES_PER_PAGE = 1000
@@ -36,7 +37,7 @@ _EDITS_PER_PAGE = 1000
 
 
 class Kind(StrEnum):
-    """What the cells of a column are; any may be None."""
+    """What the cells of a column are; those of numbers may be None."""
 
     TEXT = "text"
     TEXTS = "texts"
@@ -55,10 +56,10 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Columns, and their rows as they come: one cell per column, in the order of the columns."""
+    """Columns, and their cells as they come, some rows at a time."""
 
     columns: tuple[Column, ...]
-    batches: AsyncIterator[list[Row]]
+    batches: AsyncIterator[Cells]
 
 
 _CURVES = (
@@ -104,20 +105,21 @@ async def table(experiment: Experiment, what: str, *, filter: str) -> Table:
             return await _samples(experiment, filter)
 
 
-async def _points(experiment: Experiment) -> AsyncIterator[list[Row]]:
+async def _points(experiment: Experiment) -> AsyncIterator[Cells]:
     """Every raw point of every curve, in the order in which they were stored."""
     known = await experiment.ledger("list_signals", ListSignalsRequest(experiment=experiment.name), ListSignalsResponse)
     for curve in known.curves:
         read = 0
         while read < curve.point_count:
             part = await _part(experiment, curve.key, first_ordinal=read)
-            if not part:
+            count = len(part[0])
+            if not count:
                 break
             yield part
-            read += len(part)
+            read += count
 
 
-async def _part(experiment: Experiment, key: CurveKey, *, first_ordinal: int) -> list[Row]:
+async def _part(experiment: Experiment, key: CurveKey, *, first_ordinal: int) -> Cells:
     request = GetCurvesRequest(
         experiment=experiment.name,
         keys=[key],
@@ -128,10 +130,8 @@ async def _part(experiment: Experiment, key: CurveKey, *, first_ordinal: int) ->
     [curve] = (await experiment.ledger("get_curves", request, GetCurvesResponse)).curves
     steps = unpack(curve.steps, I64, name="steps")
     values = unpack(curve.values, F64, count=len(steps), name="values")
-    mode = (Mode(key.mode).name or "").lower()
-    return [
-        (key.signal, key.branch, mode, step, value) for step, value in zip(steps.tolist(), values.tolist(), strict=True)
-    ]
+    same = (key.signal, key.branch, (Mode(key.mode).name or "").lower())
+    return [*([text] * len(steps) for text in same), steps.tolist(), values.tolist()]
 
 
 async def _samples(experiment: Experiment, filter: str) -> Table:
@@ -150,13 +150,19 @@ async def _samples(experiment: Experiment, filter: str) -> Table:
         for info in more
     ]
     pages = _pages(experiment, filter, columns=[info.name for info in more])
-    return Table((*_SAMPLE, *columns), (_page_rows(page) async for page in pages))
+    return Table((*_SAMPLE, *columns), (_page_cells(page) async for page in pages))
 
 
-async def _tags(experiment: Experiment, filter: str) -> AsyncIterator[list[Row]]:
+async def _tags(experiment: Experiment, filter: str) -> AsyncIterator[Cells]:
     """One row for each sample and tag."""
     async for page in _pages(experiment, filter, columns=[]):
-        yield [(split, uid, tag) for split, uid, _, tags, *_ in _page_rows(page) for tag in tags]
+        splits, uids, _, tags = _page_cells(page)
+        counts = list(map(len, tags))
+        yield [_repeated(splits, counts), _repeated(uids, counts), [tag for held in tags for tag in held]]
+
+
+def _repeated(cells: list[str], counts: list[int]) -> list[str]:
+    return [cell for cell, count in zip(cells, counts, strict=True) for _ in range(count)]
 
 
 async def _pages(experiment: Experiment, filter: str, *, columns: list[str]) -> AsyncIterator[QuerySamplesResponse]:
@@ -184,7 +190,7 @@ async def _pages(experiment: Experiment, filter: str, *, columns: list[str]) -> 
             return
 
 
-def _page_rows(page: QuerySamplesResponse) -> list[Row]:
+def _page_cells(page: QuerySamplesResponse) -> Cells:
     count = len(page.uids)
     splits = [page.splits[split] for split in unpack(page.split_index, U8, count=count, name="split_index")]
     discarded = unpack_bits(page.discarded, count=count, name="discarded").tolist()
@@ -193,28 +199,29 @@ def _page_rows(page: QuerySamplesResponse) -> list[Row]:
         for held, member in zip(tags, unpack_bits(tag.members, count=count, name="tag"), strict=True):
             if member:
                 held.append(tag.tag)
-    values: list[list[Any]] = [
+    values: Cells = [
         column.texts
         if column.kind == ColumnKind.TEXT
         else unpack(column.numbers, F64, count=count, name=column.name).tolist()
         for column in page.columns
     ]
-    return list(zip(splits, page.uids, map(bool, discarded), tags, *values, strict=True))
+    return [splits, page.uids, discarded, tags, *values]
 
 
-async def _edits(experiment: Experiment) -> AsyncIterator[list[Row]]:
+async def _edits(experiment: Experiment) -> AsyncIterator[Cells]:
     """The edit log in its order."""
     revision = 0
     while True:
         request = ListEditsRequest(experiment=experiment.name, after_revision=revision, limit=_EDITS_PER_PAGE)
         page = await experiment.ledger("list_edits", request, ListEditsResponse)
-        yield [_edit_row(edit) for edit in page.edits]
+        if page.edits:
+            yield [list(cells) for cells in zip(*map(_edit_row, page.edits), strict=True)]
         if len(page.edits) < _EDITS_PER_PAGE:
             return
         revision = page.edits[-1].revision
 
 
-def _edit_row(edit: Edit) -> Row:
+def _edit_row(edit: Edit) -> tuple[Any, ...]:
     return (
         edit.revision,
         edit.edit_id,
