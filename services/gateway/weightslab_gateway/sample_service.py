@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from weightslab_proto.weightslab.v1 import (
     EditSamplesRequest,
     EditSamplesResponse,
@@ -24,6 +26,7 @@ from weightslab_proto.weightslab.v1 import (
     UndoEditResponse,
 )
 
+from weightslab_gateway.addressed import Addressed, AddressedEdit
 from weightslab_gateway.context import current_call
 from weightslab_gateway.peers import Peers
 from weightslab_gateway.services import Served
@@ -31,6 +34,9 @@ from weightslab_gateway.services import Served
 
 class SampleService(Served, SampleServiceBase):
     """Adds to what it forwards only who the author of an edit is, where the caller does not say."""
+
+    # What may name very many samples.
+    read_as: ClassVar = {"EditSamples": AddressedEdit, "SummarizeSelection": Addressed}
 
     def __init__(self, *, peers: Peers) -> None:
         self._peers = peers

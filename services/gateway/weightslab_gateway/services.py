@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping
 from contextlib import aclosing
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
+import betterproto
 from grpclib.const import Handler
 
 
@@ -20,10 +21,16 @@ class Servable(Protocol):
 class Served:
     """Mixed into the generated service classes, before them."""
 
+    # By the name of the method, what its request is read as where that is not the whole request.
+    read_as: ClassVar[Mapping[str, type[betterproto.Message]]] = {}
+
     def mapping(self) -> Mapping[str, Handler]:
         """Methods by their path."""
         generated: Mapping[str, Handler] = self.__mapping__()  # type: ignore[attr-defined]
-        return generated
+        return {
+            path: handler._replace(request_type=self.read_as.get(path.rpartition("/")[2], handler.request_type))
+            for path, handler in generated.items()
+        }
 
     async def _call_rpc_handler_server_stream(
         self, handler: Callable[[Any], AsyncIterator[Any]], stream: Any, request: AsyncIterable[Any] | Any

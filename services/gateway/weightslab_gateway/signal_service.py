@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import ClassVar
 
 from weightslab_common.errors import NotFound
 from weightslab_proto.weightslab.v1 import (
@@ -23,6 +24,7 @@ from weightslab_proto.weightslab.v1 import (
     SignalServiceBase,
 )
 
+from weightslab_gateway.addressed import Addressed
 from weightslab_gateway.curve_tail import count_points
 from weightslab_gateway.feed import key_of
 from weightslab_gateway.peers import Peers
@@ -34,6 +36,9 @@ EXPORT_CHUNK_POINTS = 20_000
 
 class SignalService(Served, SignalServiceBase):
     """Forwards, and pages exports."""
+
+    # It names up to a hundred samples.
+    read_as: ClassVar = {"GetTrajectories": Addressed}
 
     def __init__(self, *, peers: Peers) -> None:
         self._peers = peers
