@@ -34,8 +34,9 @@ _FIELDS: dict[str, tuple[str, float]] = {
     "squares": ("f8", 0),
     "minimum": ("f4", 0),
     "maximum": ("f4", 0),
-    "first_step": ("i8", 0),
-    "last_step": ("i8", 0),
+    # Until a step does not fit, see `_widen`.
+    "first_step": ("u4", 0),
+    "last_step": ("u4", 0),
     # Sum of each value times its number among the values of its sample.
     "weighted": ("f8", 0),
 }
@@ -145,10 +146,17 @@ class SampleColumn:
         groups = _grouped(batch, values)
         if groups is None:
             return
-        self.fields = {name: self._array(name, batch.row_count) for name in self._kinds()}
+        self.fields = self._widen({name: self._array(name, batch.row_count) for name in self._kinds()}, groups.steps)
         if self.learning:
             self._learn(groups)
         self._merge(groups)
+
+    @staticmethod
+    def _widen(fields: dict[str, NDArray[Any]], steps: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+        """The fields, in which `steps` can be noted: the contract allows any int64, and hardly any run needs it."""
+        if steps.min() >= 0 and steps.max() < 1 << 32:
+            return fields
+        return {**fields, **{name: fields[name].astype(np.int64, copy=False) for name in ("first_step", "last_step")}}
 
     def _merge(self, groups: _Groups) -> None:
         """Merge groups of values by the pairwise update of Chan, Golub and LeVeque (1979)."""

@@ -47,6 +47,25 @@ def test_statistics_equal_an_offline_computation(batches: list[list[tuple[int, f
         assert found == pytest.approx(want, rel=1e-9, abs=1e-6, nan_ok=True)
 
 
+# A statistic is a float64, which is exact up to 2**53.
+@given(st.lists(st.integers(0, 9) | st.integers(-(2**53), 2**53) | st.integers(2**32 - 2, 2**32 + 2), min_size=1))
+def test_steps_of_any_size_are_kept_exactly(steps: list[int]) -> None:
+    column = SampleColumn()
+    rows, values = np.array([0, 3], dtype=np.uint32), np.ones(2, dtype=np.float32)
+    for number, step in enumerate(steps):
+        column.update(_batch(rows[: 1 + (number > 0)], step), values[: 1 + (number > 0)])
+    first, last = column.statistic(".first_step", 4), column.statistic(".last_step", 4)
+    assert (first[0], last[0]) == (steps[0], steps[-1])
+    if len(steps) > 1:
+        assert (first[3], last[3]) == (steps[1], steps[-1])
+
+
+def test_values_and_steps_take_48_bytes_of_each_sample() -> None:
+    column = SampleColumn()
+    column.update(_batch(np.arange(6, dtype=np.uint32), 7), np.ones(6, dtype=np.float32))
+    assert sum(array.itemsize for array in column.fields.values()) == 48
+
+
 def test_an_infinite_value_is_a_value() -> None:
     column = SampleColumn()
     column.update(_batch(np.array([0], dtype=np.uint32), 1), np.array([np.inf], dtype=np.float32))
