@@ -78,6 +78,16 @@ async def test_csv_is_what_pythons_csv_writes(first: list[Row], second: list[Row
     assert await _written("csv", first, second) == text.getvalue().encode()
 
 
+EDGES = [0.0, -0.0, 1e-4, 9.999999999999999e-5, 9999999999999998.0, 1e16, 5e-324, 0.1 + 0.2, -1 / 3]
+NUMBERS = st.sampled_from(EDGES) | st.floats(-1e6, 1e6, width=32) | st.floats(1e-4, 1e16)
+
+
+@given(st.lists(NUMBERS, min_size=1, max_size=30))
+async def test_numbers_in_csv_are_as_python_writes_them(numbers: list[float]) -> None:
+    written = await _written("csv", [("a", [], 1, number, True) for number in numbers])
+    assert [line.split(",")[3] for line in written.decode().splitlines()[1:]] == list(map(repr, numbers))
+
+
 @given(TABLE, TABLE)
 async def test_json_is_an_object_a_line(first: list[Row], second: list[Row]) -> None:
     lines = [orjson.dumps(dict(zip([column.name for column in COLUMNS], row, strict=True))) for row in first + second]

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
+import numpy as np
 import orjson
 from weightslab_common.errors import FailedPrecondition
 
@@ -43,7 +44,8 @@ class CsvWriter:
         self._file.flush()
 
     def _write(self, texts: list[list[str]]) -> None:
-        self._file.write("".join([line + "\n" for line in map(",".join, zip(*texts, strict=True))]).encode())
+        lines = "\n".join(map(",".join, zip(*texts, strict=True)))
+        self._file.write(f"{lines}\n".encode())
 
 
 def _csv_texts(cells: list[Any], kind: Kind) -> list[str]:
@@ -51,8 +53,22 @@ def _csv_texts(cells: list[Any], kind: Kind) -> list[str]:
         return _quoted(cells)
     if kind is Kind.TEXTS:
         return _quoted([orjson.dumps(cell).decode() for cell in cells])
-    # As Python writes them: a float has as many digits as say exactly which one it is.
-    return ["" if cell is None else repr(cell) for cell in cells] if None in cells else list(map(repr, cells))
+    if None in cells:
+        return ["" if cell is None else repr(cell) for cell in cells]
+    return _float_texts(cells) if kind is Kind.NUMBER else list(map(repr, cells))
+
+
+def _float_texts(numbers: list[float]) -> list[str]:
+    """Each as Python writes it: with as many digits as say exactly which one it is.
+
+    What needs no exponent orjson writes alike, and several times faster.
+    """
+    texts = orjson.dumps(numbers)[1:-1].decode().split(",")
+    sizes = np.abs(np.array(numbers))
+    plain = (sizes >= 1e-4) & (sizes < 1e16)
+    for at in np.flatnonzero(~plain).tolist():
+        texts[at] = repr(numbers[at])
+    return texts
 
 
 # What would end a cell or a line.
@@ -60,7 +76,8 @@ _NEEDS_QUOTES = re.compile(r'[",\r\n]')
 
 
 def _quoted(texts: list[str]) -> list[str]:
-    if not _NEEDS_QUOTES.search("".join(texts)):
+    # Of a curve all are the same.
+    if not _NEEDS_QUOTES.search("".join(set(texts))):
         return texts
     return ['"' + text.replace('"', '""') + '"' if _NEEDS_QUOTES.search(text) else text for text in texts]
 
@@ -87,7 +104,10 @@ class JsonWriter:
 
 def _json_texts(name: bytes, cells: list[Any], kind: Kind) -> list[bytes]:
     """`name` with each cell."""
-    if kind in (Kind.TEXT, Kind.TEXTS):
+    if kind is Kind.TEXT:
+        known = {cell: name + orjson.dumps(cell) for cell in set(cells)}
+        return [known[cell] for cell in cells]
+    if kind is Kind.TEXTS:
         return [name + orjson.dumps(cell) for cell in cells]
     # A comma stands between numbers only, so that all of them are made text at once.
     return (name + orjson.dumps(cells)[1:-1].replace(b",", b"\n" + name)).split(b"\n")
