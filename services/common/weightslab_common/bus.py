@@ -7,6 +7,7 @@ here as the error it was there.
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import secrets
 import ssl
@@ -25,14 +26,15 @@ from nats.js.api import DiscardPolicy, StorageType, StreamConfig
 
 from weightslab_common import calls, subjects, traces
 from weightslab_common.errors import DeadlineExceeded, Internal, Unavailable, WeightsLabError, error_for
-from weightslab_common.messages import encoded, parsed, read_into
+from weightslab_common.messages import encoded, parsed
 from weightslab_common.requests import REQUEST_ID_HEADER, current_request_id, working_for
 from weightslab_common.service import bounded
 
 log = logging.getLogger(__name__)
 
 MessageT = TypeVar("MessageT", bound=betterproto.Message)
-Handler = Callable[[MessageT], Awaitable[betterproto.Message]]
+RequestT = TypeVar("RequestT")
+Handler = Callable[[RequestT], Awaitable[betterproto.Message]]
 
 STATUS_HEADER = "Wl-Status"
 MESSAGE_HEADER = "Wl-Message"
@@ -331,8 +333,8 @@ class Bus:
     async def serve(
         self,
         subject: str,
-        request_type: type[MessageT],
-        handler: Handler[MessageT],
+        request_type: type[RequestT] | Callable[[bytes], RequestT],
+        handler: Handler[RequestT],
         *,
         queue: str = "",
         max_concurrent: int = 64,
@@ -340,10 +342,14 @@ class Bus:
     ) -> Subscription:
         """Answer requests on `subject` by `handler`, at most `max_concurrent` at once; the others wait.
 
+        `request_type` is that of the message, or a function that reads a request and raises InvalidArgument.
         With `may_stop` the handler is cancelled when its caller has left or has no time any more. Else it goes on, and
         may ask by `calls.stop_if_unwanted`; what was not begun by then is not done.
         """
         await self._hear_left()
+        read: Callable[[bytes], Any] = request_type
+        if isinstance(request_type, type):
+            read = functools.partial(parsed, request_type)
         gate = asyncio.Semaphore(max_concurrent)
 
         async def answer(message: Msg, call: calls.Call) -> None:
@@ -357,7 +363,7 @@ class Bus:
                             subjects.verb_of(message.subject), kind="server", parent=given, subject=message.subject
                         ),
                     ):
-                        request = read_into(request_type(), message.data)
+                        request = read(message.data)
                         reply = await calls.answer(call, lambda: handler(request), may_stop=may_stop)
                         payload = encoded(reply)
                 except WeightsLabError as error:

@@ -60,14 +60,6 @@ def made(message_type: Callable[GivenT, MessageT], *_: GivenT.args, **fields: Gi
     return message
 
 
-def read_into(message: MessageT, payload: bytes) -> MessageT:
-    """As `parsed`, into an empty message or whatever else has a `parse`."""
-    if not isinstance(message, betterproto.Message):
-        message.parse(payload)
-        return message
-    return parsed(type(message), payload)
-
-
 # Writing.
 
 

@@ -38,6 +38,7 @@ from weightslab_proto.weightslab.v1 import (
     QuerySamplesResponse,
     SampleRef,
     SplitInfo,
+    SummarizeSelectionRequest,
     SummarizeSelectionResponse,
     TagColumn,
     TagCount,
@@ -119,7 +120,7 @@ class Handlers:
         self._experiment = experiment
 
     def methods(self) -> dict[str, tuple[Any, Callable[[Any], Any]]]:
-        """Name of the method: what makes an empty request that can be parsed, and the handler."""
+        """Name of the method: the type of its request or what reads it, and the handler."""
         return {
             "query_samples": (QuerySamplesRequest, self.query_samples),
             "get_sample": (GetSampleRequest, self.get_sample),
@@ -220,7 +221,7 @@ class Handlers:
             ],
         )
 
-    async def _target(self, targeted: Targeted) -> Rows:
+    async def _target(self, targeted: Targeted[Any]) -> Rows:
         """The rows a target names, increasing. Raises InvalidArgument; NotFound that names what is unknown."""
         samples = targeted.samples
         if samples is None:
@@ -235,10 +236,9 @@ class Handlers:
             )
         return np.unique(np.array(find_rows(self._experiment.catalog, samples), dtype=np.uint32))
 
-    async def edit_samples(self, targeted: Targeted) -> EditSamplesResponse:
+    async def edit_samples(self, targeted: Targeted[EditSamplesRequest]) -> EditSamplesResponse:
         self._experiment.require_ownership()
         request = targeted.message
-        assert isinstance(request, EditSamplesRequest)
         operation = EditOperation(request.operation)
         if operation in (EditOperation.UNSPECIFIED, EditOperation.UNDO):
             raise InvalidArgument("the edit names no operation; an edit is taken back by UndoEdit")
@@ -280,7 +280,7 @@ class Handlers:
         edits = editor.list(after_revision=request.after_revision, limit=limit, newest_first=request.newest_first)
         return ListEditsResponse(edits=edits, revision=editor.state.revision)
 
-    async def summarize_selection(self, targeted: Targeted) -> SummarizeSelectionResponse:
+    async def summarize_selection(self, targeted: Targeted[SummarizeSelectionRequest]) -> SummarizeSelectionResponse:
         self._experiment.require_ownership()
         rows = await self._target(targeted)
         return await self._read(

@@ -87,9 +87,9 @@ def attack(data: bytes) -> None:
         case b"R":
             _attack_registration(content)
         case b"E":
-            for request in (edit_request(), selection_request()):
+            for read in (edit_request, selection_request):
                 try:
-                    request.parse(content)
+                    read(content)
                 except REFUSED:
                     continue
         case b"V":

@@ -31,14 +31,13 @@ def test_the_samples_of_an_edit_are_read(uids: list[str]) -> None:
     message = EditSamplesRequest(
         experiment="e", edit_id="id", operation=EditOperation.DISCARD, target=samples("train", *uids), author="me"
     )
-    read = edit_request().parse(bytes(message))
+    read = edit_request(bytes(message))
     assert read.samples == [("train", uid) for uid in uids]
-    assert isinstance(read.message, EditSamplesRequest)
     assert (read.message.edit_id, read.message.author, read.message.expected_revision) == ("id", "me", None)
 
 
 def test_a_query_stays_a_query() -> None:
-    read = selection_request().parse(bytes(SummarizeSelectionRequest(target=matching("loss > 1"))))
+    read = selection_request(bytes(SummarizeSelectionRequest(target=matching("loss > 1"))))
     assert read.samples is None
     assert read.message.target.query.filter == "loss > 1"
 
