@@ -21,6 +21,7 @@ from weightslab_common.errors import InvalidArgument, NotFound
 from weightslab_ledger.arrays import grown
 from weightslab_ledger.blobs import Rows
 from weightslab_ledger.metadata import NumberColumn, TextColumn, TextValues, as_text
+from weightslab_ledger.natural import KnownRanks
 
 MAX_SPLITS = 255
 
@@ -142,6 +143,7 @@ class Catalog:
 
     def __init__(self) -> None:
         self.uids: list[str] = []
+        self._uid_ranks = KnownRanks()
         self.splits: list[Split] = []
         self.metadata: dict[str, NumberColumn | TextColumn] = {}
         self.registrations: dict[str, Registration] = {}
@@ -323,7 +325,7 @@ class Catalog:
         if name == "uid":
             row_count = self.row_count
             rows = np.arange(row_count, dtype=np.uint32)
-            return TextValues(rows, self.uids[:row_count], find=self._rows_with_uid)
+            return TextValues(rows, self.uids[:row_count], find=self._rows_with_uid, ranks=self._uid_ranks)
         column = self.metadata.get(name)
         return column.values(self.row_count) if isinstance(column, TextColumn) else None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -77,7 +77,7 @@ class Frame:
             return metadata.values(self.row_count)
         texts = self.catalog.texts(name)
         if texts is not None:
-            return TextValues(texts.codes[: self.row_count], texts.categories, texts.find)
+            return replace(texts, codes=texts.codes[: self.row_count])
         return self._of_own_split(name)
 
     def _of_own_split(self, name: str) -> NDArray[Any] | None:

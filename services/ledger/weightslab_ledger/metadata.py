@@ -10,18 +10,21 @@ from numpy.typing import NDArray
 
 from weightslab_ledger.arrays import grown, sized
 from weightslab_ledger.blobs import Rows
+from weightslab_ledger.natural import KnownRanks
 
 
 @dataclass(frozen=True, slots=True)
 class TextValues:
     """Texts by row: `codes` (uint32, one per row) into `categories`.
 
-    `find` gives the codes of a text when that is quicker than to look through the categories.
+    `find` gives the codes of a text when that is quicker than to look through the categories, and `ranks` the order of
+    the categories, where they are those of others too.
     """
 
     codes: NDArray[np.uint32]
     categories: list[str]
     find: Callable[[str], list[int]] | None = None
+    ranks: KnownRanks = field(default_factory=KnownRanks)
 
     def texts(self) -> list[str]:
         """The text of each row."""
@@ -62,6 +65,7 @@ class TextColumn:
     _codes: NDArray[np.uint32] = field(default_factory=lambda: np.empty(0, dtype=np.uint32))
     _categories: list[str] = field(default_factory=lambda: [""])
     _code_of: dict[str, int] = field(default_factory=lambda: {"": 0})
+    _ranks: KnownRanks = field(default_factory=KnownRanks)
 
     def put(self, rows: Rows, texts: list[str]) -> None:
         if not len(rows):
@@ -80,7 +84,7 @@ class TextColumn:
         return code
 
     def values(self, row_count: int) -> TextValues:
-        return TextValues(sized(self._codes, row_count, 0), self._categories)
+        return TextValues(sized(self._codes, row_count, 0), self._categories, ranks=self._ranks)
 
 
 def as_text(column: NumberColumn, row_count: int) -> TextColumn:

@@ -13,6 +13,7 @@ from weightslab_ledger.blobs import Rows
 from weightslab_ledger.edits import Mask
 from weightslab_ledger.frame import Values
 from weightslab_ledger.metadata import TextValues
+from weightslab_ledger.natural import EMPTY_RANK
 
 # As many are put in order at once; the rest when a page beyond them is asked for.
 _HEAD = 4096
@@ -21,13 +22,6 @@ _STRIDE = 61
 
 # uint32 or uint64, one per row.
 Keys = NDArray[Any]
-
-
-def natural_key(text: str) -> tuple[int, int, str]:
-    """Orders whole numbers by value and before other texts; the empty text, which says nothing, last."""
-    if text.isascii() and text.isdigit():
-        return 0, int(text), text
-    return (1 if text else 2), 0, text
 
 
 def sort_key(values: Values, rows: NDArray[np.int64], *, descending: bool) -> Keys:
@@ -59,19 +53,10 @@ def _float_key(numbers: NDArray[Any], unsigned: Any, *, descending: bool) -> Key
 
 
 def _text_key(values: TextValues, rows: NDArray[np.int64], *, descending: bool) -> Keys:
-    order = sorted(range(len(values.categories)), key=lambda code: natural_key(values.categories[code]))
-    ranks = np.zeros(len(values.categories), dtype=np.uint32)
-    rank, last = 0, None
-    for code in order:
-        # Equal texts tie, as uids of two splits do.
-        if values.categories[code] != last:
-            rank, last = rank + 1, values.categories[code]
-        ranks[code] = rank
-    if descending:
-        ranks = rank + 1 - ranks
-    if "" in values.categories:
-        ranks[values.categories.index("")] = rank + 1
-    return ranks[values.codes[rows]]
+    # Equal texts tie, as uids of two splits do.
+    ranks = values.ranks.of(values.categories)[values.codes[rows]]
+    last = np.uint32(len(values.categories) + 1)
+    return np.where(ranks == EMPTY_RANK, last, last - ranks if descending else ranks)
 
 
 @dataclass(slots=True)
