@@ -55,7 +55,8 @@ class LayerNorms:
 
     def note_activation(self, path: str, output: Any) -> None:
         """Called after a layer's forward."""
-        if self._run.step % self._every or not self._model.training or torch.compiler.is_compiling():
+        # First of all: a compiler would compile anew for each step that it sees.
+        if torch.compiler.is_compiling() or self._run.step % self._every or not self._model.training:
             return
         if isinstance(output, tuple | list) and output:
             output = output[0]

@@ -11,7 +11,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 from weightslab.architecture import describe
+from weightslab.norms import LayerNorms
 from weightslab.operations import ModelState, Operation, Request, operate
+from weightslab.run import Run
 from weightslab_common.errors import FailedPrecondition, InvalidArgument
 
 
@@ -365,3 +367,50 @@ def test_watching_leaves_no_hook_behind_after_the_first_forward() -> None:
     for layer in watched.model.modules():
         assert not layer._forward_hooks
         assert not layer._forward_pre_hooks
+
+
+@pytest.mark.filterwarnings("ignore:.*script_method:DeprecationWarning")
+@pytest.mark.parametrize("part", ["whole", "layer", "in place", "afterwards"])
+def test_a_compiled_model_is_compiled_once_and_gives_what_it_gave(part: str) -> None:
+    compiled: list[torch.fx.GraphModule] = []
+
+    def backend(graph: torch.fx.GraphModule, _: object) -> Callable[..., Any]:
+        compiled.append(graph)
+        return graph.forward
+
+    torch.compiler.reset()
+    inner = nn.Sequential(nn.Linear(5, 6), nn.ReLU(), nn.Linear(6, 3))
+    model: Any = inner
+    if part == "whole":
+        model = torch.compile(inner, backend=backend)
+    elif part == "layer":
+        model = nn.Sequential(torch.compile(inner, backend=backend), nn.Identity())
+    elif part == "in place":
+        inner.compile(backend=backend)
+    run = Run()
+    LayerNorms(run, model, name="model", kinds=["activation"], every=1)
+    ModelState(model)
+    if part == "afterwards":
+        model = torch.compile(inner, backend=backend)
+    inputs = torch.randn(4, 5)
+    expected = inner[2](torch.relu(inner[0](inputs)))
+    for run.step in range(4):
+        torch.testing.assert_close(model(inputs), expected)
+    assert len(compiled) == 1
+
+
+def test_replicas_of_layers_as_data_parallel_makes_them_share_the_hooks() -> None:
+    class Replicating(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = nn.Linear(5, 3)
+
+        def forward(self, inputs: torch.Tensor) -> Any:
+            replica = self.inner._replicate_for_data_parallel()
+            replica._parameters = self.inner._parameters
+            return replica(inputs)
+
+    model = Replicating()
+    memory = ModelState(model).memory
+    model(torch.randn(4, 5))
+    assert memory.output_shapes == {"": "4×3"}

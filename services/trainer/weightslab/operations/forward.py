@@ -39,10 +39,12 @@ class ForwardMemory:
             return
         self._disarm()
         self.arguments = _bound(model, args, kwargs)
-        paths: dict[nn.Module, str] = {layer: path for path, layer in model.named_modules()}
+        paths = _hookable(model)
 
         def note(layer: nn.Module, _: Any, output: Any) -> None:
-            self.output_shapes[paths[layer]] = _shape_text(output)
+            # `DataParallel` runs replicas of layers, which share their hooks.
+            if (path := paths.get(layer)) is not None:
+                self.output_shapes[path] = _shape_text(output)
             if layer is model:
                 self._disarm()
 
@@ -56,6 +58,18 @@ class ForwardMemory:
     def __deepcopy__(self, memo: dict[int, Any]) -> ForwardMemory:
         # A copy of the model, for example of moving averages, is nobody's business.
         return self
+
+
+def is_compiled(layer: nn.Module) -> bool:
+    """Whether calling `layer` runs compiled code."""
+    return getattr(layer, "_compiled_call_impl", None) is not None or type(layer).__name__ == "OptimizedModule"
+
+
+def _hookable(model: nn.Module) -> dict[nn.Module, str]:
+    """The layers and their paths, without those in compiled ones: these trace their hooks, and compile twice so."""
+    layers = list(model.named_modules())
+    compiled = tuple(f"{path}." if path else "" for path, layer in layers if is_compiled(layer))
+    return {layer: path for path, layer in layers if layer is model or not path.startswith(compiled)}
 
 
 def _bound(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:

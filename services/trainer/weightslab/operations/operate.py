@@ -13,6 +13,7 @@ from weightslab_common.errors import FailedPrecondition, InvalidArgument
 
 from weightslab.operations import layers, resize
 from weightslab.operations.analysis import Analysis
+from weightslab.operations.forward import is_compiled
 from weightslab.operations.layers import Part, Role
 from weightslab.operations.plan import Plan, neurons_of, plan_add, plan_prune
 from weightslab.operations.state import ModelState
@@ -150,8 +151,7 @@ def _layer(model: nn.Module, layer_id: int) -> tuple[str, nn.Module]:
 
 
 def _check_plain(model: nn.Module) -> None:
-    compiled = getattr(model, "_compiled_call_impl", None) is not None
-    if compiled or type(model).__name__ == "OptimizedModule":
+    if is_compiled(model):
         raise FailedPrecondition("a compiled model has the sizes of its layers built in: its neurons cannot be changed")
     spread = torch.distributed.is_available() and torch.distributed.is_initialized()
     ranks = torch.distributed.get_world_size() if spread else 1
