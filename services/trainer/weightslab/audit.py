@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from weightslab_common.errors import Internal
 from weightslab_proto.weightslab.v1 import AuditCertificate
 
@@ -23,7 +24,7 @@ log = logging.getLogger(__name__)
 class _Before:
     companions: Companions
     state: dict[str, Any]
-    gradients: dict[str, Any]
+    gradients: list[tuple[torch.Tensor, torch.Tensor | None]]
     positions: dict[str, Any]
     hyperparameters: dict[str, Value]
 
@@ -67,7 +68,7 @@ class Audit:
     def _leave(self, before: _Before) -> None:
         run = self._run
         snapshots.restore(run, before.state, before.companions)
-        snapshots.restore_gradients(run, before.gradients)
+        snapshots.restore_gradients(before.gradients)
         snapshots.restore_positions(run, before.positions)
         assert run.certificate is not None
         after = tree.digest(snapshots.state_of(run, before.companions))

@@ -178,7 +178,11 @@ class Checkpointing:
             # The disk is slower than the training: save when it has caught up.
             return
         self._saved_by_itself = self._run.step
-        self._write().add_done_callback(_log_failure)
+        try:
+            self._write().add_done_callback(_log_failure)
+        except Exception as error:
+            # The state of the user's optimizer or scheduler may be anything; the training goes on in any case.
+            log.error("a checkpoint could not be written: %s", error)
 
     def _write(self) -> Future[CheckpointInfo]:
         run = self._run

@@ -168,3 +168,31 @@ def test_a_learning_rate_that_is_set_during_an_audit_holds_after_it() -> None:
     assert ended is not None
     assert ended.hash_after == ended.hash_before
     assert training.optimizer.param_groups[0]["lr"] == 0.5
+
+
+def test_an_optimizer_that_keeps_more_precise_weights_beside_the_model_is_audited() -> None:
+    class Precise(torch.optim.Optimizer):
+        def __init__(self, parameters: Any) -> None:
+            super().__init__(parameters, {"lr": 0.001})
+
+        @torch.no_grad()
+        def step(self, closure: Any = None) -> None:  # type: ignore[override]
+            for parameter in self.param_groups[0]["params"]:
+                precise = self.state[parameter].setdefault("precise", parameter.float())
+                precise -= 0.001 * parameter.grad.float()
+                parameter.copy_(precise)
+
+    training = Training(Run())
+    training.model = nn.Sequential(nn.Linear(4, 3)).bfloat16()
+    training.optimizer = Precise(training.model.parameters())
+    training.scheduler = torch.optim.lr_scheduler.StepLR(training.optimizer, step_size=5)
+    training.watch()
+    criterion = training.criterion
+    training.criterion = lambda outputs, targets: criterion(outputs.float(), targets)
+    model = training.model
+    training.model = lambda features: model(features.bfloat16())  # type: ignore[assignment]
+    training.train(3)
+    _audited(training, 2)
+    certificate = training.run.certificate
+    assert certificate is not None
+    assert certificate.hash_after == certificate.hash_before

@@ -14,12 +14,14 @@ import torch
 from torch import nn
 from torch.optim import lr_scheduler as schedules
 from torch.utils.data import DataLoader, WeightedRandomSampler
-from weightslab import tuning
+from weightslab import tree, tuning
+from weightslab.audit import Audit
 from weightslab.branches import BranchTree
 from weightslab.checkpointing import Checkpointing
 from weightslab.checkpoints import CheckpointInfo, CheckpointStore
 from weightslab.gate import GateState
-from weightslab.records import AUDIT_MODE
+from weightslab.operations import ModelState
+from weightslab.records import AUDIT_MODE, TRAIN_MODE
 from weightslab.retention import Retention
 from weightslab.run import Run
 from weightslab_common.errors import FailedPrecondition
@@ -461,3 +463,107 @@ def test_every_schedule_of_torch_goes_on_bit_identically(folder: Path, kind: str
 def _scheduled(training: Training, kind: str) -> Training:
     training.scheduler = SCHEDULERS[kind](training.optimizer)
     return training
+
+
+class _Warming(schedules.LRScheduler):
+    """A scheduler as people write them: it keeps the one that follows, and a function."""
+
+    def __init__(self, optimizer: torch.optim.Optimizer, *, kept: Any) -> None:
+        self.after = schedules.ExponentialLR(optimizer, 0.9)
+        self.kept = kept
+        super().__init__(optimizer)
+
+    def get_lr(self) -> list[float | torch.Tensor]:
+        return [group["lr"] * 0.8 for group in self.optimizer.param_groups]
+
+
+def test_a_scheduler_that_keeps_another_and_a_function_goes_on_bit_identically(folder: Path) -> None:
+    SCHEDULERS["warming"] = lambda optimizer: _Warming(optimizer, kept=lambda step: step)
+    test_every_schedule_of_torch_goes_on_bit_identically(folder, "warming")
+
+
+def test_a_state_that_cannot_be_saved_is_said_and_the_training_goes_on(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    training = _served(folder, every=2)
+    training.scheduler = _Warming(training.optimizer, kept=object())
+    training.train(5)
+    assert training.run.step == 5
+    assert "a checkpoint could not be written: the state '/schedulers/1/kept' is a object" in caplog.text
+    with pytest.raises(FailedPrecondition, match="can be neither hashed nor saved"):
+        _checkpoints(training).save()
+
+
+def test_what_the_users_own_code_refuses_is_said_and_the_run_is_unchanged(folder: Path) -> None:
+    training = _served(folder).train(3)
+    info = _checkpoints(training).save().result(10)
+    training.train_on(2)
+
+    def refuse(_: dict[str, Any]) -> None:
+        training.scheduler.load_state_dict = load
+        raise ValueError("not that one")
+
+    load, training.scheduler.load_state_dict = training.scheduler.load_state_dict, refuse
+    before, optimizer = training.weights(), tree.cloned(training.optimizer.state_dict())
+    with pytest.raises(FailedPrecondition, match="StepLR does not take the saved state: not that one"):
+        _checkpoints(training).load(info, _checkpoints(training).store.read(info))
+    assert same(training.weights(), before)
+    torch.testing.assert_close(training.optimizer.state_dict(), optimizer, rtol=0, atol=0)
+    assert training.run.step == 5
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_scaler_that_is_switched_on_or_off_between_two_starts_is_no_obstacle(folder: Path, first: bool) -> None:
+    scaler = torch.amp.GradScaler("cpu", enabled=first)
+    stopped = _served(folder).train(3)
+    _checkpoints(stopped).save().result(10)
+    _checkpoints(stopped).close()
+    scaler = torch.amp.GradScaler("cpu", enabled=not first, init_scale=8.0)
+    restarted = _served(folder, seed=1).train(1)
+    assert restarted.run.step == 4
+    assert scaler.get_scale() == (1.0 if first else 8.0)
+
+
+def test_a_model_whose_layers_have_no_shape_yet_goes_on_where_it_was_saved(folder: Path) -> None:
+    def lazy(seed: int) -> Training:
+        training = _served(folder, seed=seed)
+        training.model = nn.Sequential(nn.LazyLinear(8), nn.LazyBatchNorm1d(), nn.Linear(8, 3))
+        training.optimizer.param_groups[0]["params"] = list(training.model.parameters())
+        training.run.models["model"] = training.model
+        training.run.model_states["model"] = ModelState(training.model)
+        return training
+
+    stopped = lazy(0).train(3)
+    _checkpoints(stopped).save().result(10)
+    stopped.train_on(3)
+    _checkpoints(stopped).close()
+    restarted = lazy(1).train(3)
+    assert restarted.run.step == 6
+    assert same(restarted.weights(), stopped.weights())
+
+
+def test_parameters_that_no_watched_model_has_are_saved_and_audited_too(folder: Path) -> None:
+    def with_a_head(seed: int) -> Training:
+        training = _served(folder, seed=seed)
+        training.head = nn.Parameter(torch.randn(3))  # type: ignore[attr-defined]
+        training.optimizer.add_param_group({"params": [training.head], "lr": 0.1})  # type: ignore[attr-defined]
+        loss = nn.CrossEntropyLoss()
+        training.criterion = lambda outputs, targets: loss(outputs * training.head, targets)  # type: ignore[attr-defined]
+        return training
+
+    stopped = with_a_head(0).train(3)
+    _checkpoints(stopped).save().result(10)
+    stopped.train_on(3)
+    _checkpoints(stopped).close()
+    restarted = with_a_head(1).train(3)
+    assert restarted.losses == stopped.losses[3:]
+    head: torch.Tensor = restarted.head  # type: ignore[attr-defined]
+    before = head.detach().clone()
+    audit = Audit(restarted.run)
+    audit.set_mode(AUDIT_MODE)
+    with torch.no_grad():
+        head.add_(1.0)
+    certificate = audit.set_mode(TRAIN_MODE)
+    assert certificate is not None
+    assert certificate.hash_after == certificate.hash_before
+    assert torch.equal(head.detach(), before)
