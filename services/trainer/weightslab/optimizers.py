@@ -14,6 +14,9 @@ from weightslab.records import AUDIT_MODE
 if TYPE_CHECKING:
     from weightslab.run import Run
 
+# What schedulers keep in the parameter groups, and come back to.
+_LEARNING_RATES_OF_SCHEDULERS = ("initial_lr", "max_lr", "min_lr")
+
 
 def watch(optimizer: torch.optim.Optimizer, *, run: Run, counts: bool) -> None:
     """Put our step in front of the optimizer's own. Steps of the run are those of the optimizer that `counts`."""
@@ -52,6 +55,14 @@ def options(optimizer: torch.optim.Optimizer) -> set[str]:
 
 def set_option(optimizer: torch.optim.Optimizer, name: str, *, value: float, before: float) -> None:
     """Set an option in every parameter group; groups that differ from `before` keep their ratio to it."""
+    names = (name, *_LEARNING_RATES_OF_SCHEDULERS) if name == "lr" else (name,)
     for group in optimizer.param_groups:
-        ratio = group[name] / before if before else 1.0
-        group[name] = value * ratio if ratio != 1.0 else value
+        for key in names:
+            if key in group:
+                group[key] = moved(group[key], value=value, before=before)
+
+
+def moved(present: float, *, value: float, before: float) -> float:
+    """`value`, in the ratio that `present` has to `before`."""
+    ratio = present / before if before else 1.0
+    return value * ratio if ratio != 1.0 else value

@@ -5,8 +5,10 @@ from __future__ import annotations
 import functools
 import logging
 
+import torch
+
 from weightslab import optimizers
-from weightslab.companions import Companions
+from weightslab.companions import Companions, find_companions
 from weightslab.hyperparameters import Value, optimizer_option
 from weightslab.loader import WatchedLoader
 from weightslab.run import Run
@@ -23,7 +25,7 @@ def apply(run: Run, name: str, value: Value) -> None:
         if option is not None:
             assert isinstance(value, int | float)
             assert isinstance(before, int | float)
-            optimizers.set_option(optimizer, option, value=value, before=before)
+            _set_option(optimizer, option, value=value, before=before, companions=find_companions(run))
     loader = _loader_of(run, name)
     if name.rpartition(".")[2] == "batch_size" and loader is not None and loader.batch_size is not None:
         assert isinstance(value, int)
@@ -64,12 +66,17 @@ def keep_current(run: Run, *, saved: dict[str, Value], companions: Companions) -
         for optimizer in run.optimizers.values():
             option = optimizer_option(state.name, lambda optimizer=optimizer: optimizers.options(optimizer))  # type: ignore[misc]
             if option is not None:
-                optimizers.set_option(optimizer, option, value=state.applied, before=before)
-                if option == "lr":
-                    _scale_schedulers(companions, optimizer, ratio=state.applied / before if before else 1.0)
+                _set_option(optimizer, option, value=state.applied, before=before, companions=companions)
 
 
-def _scale_schedulers(companions: Companions, optimizer: object, *, ratio: float) -> None:
-    for scheduler in companions.schedulers:
-        if scheduler.optimizer is optimizer and hasattr(scheduler, "base_lrs"):
-            scheduler.base_lrs = [base * ratio for base in scheduler.base_lrs]
+def _set_option(
+    optimizer: torch.optim.Optimizer, name: str, *, value: float, before: float, companions: Companions
+) -> None:
+    """Set an option, and for a learning rate move its schedules along: many of them compute it anew at each step."""
+    optimizers.set_option(optimizer, name, value=value, before=before)
+    for scheduler in companions.schedulers if name == "lr" else ():
+        if scheduler.optimizer is optimizer:
+            for rates in ("base_lrs", "max_lrs"):
+                present = getattr(scheduler, rates, ())
+                if present:
+                    setattr(scheduler, rates, [optimizers.moved(rate, value=value, before=before) for rate in present])

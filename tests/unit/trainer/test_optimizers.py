@@ -11,6 +11,8 @@ from torch import nn
 from weightslab import optimizers, tuning
 from weightslab.run import Run
 
+from tests.unit.trainer.test_checkpointing import SCHEDULERS
+
 
 def _optimizer(run: Run, **options: Any) -> torch.optim.Optimizer:
     optimizer = torch.optim.SGD([nn.Parameter(torch.ones(1))], **{"lr": 0.1, **options})
@@ -78,3 +80,36 @@ def test_options_under_optimizer_are_set_and_others_are_not() -> None:
     assert optimizer.param_groups[0]["momentum"] == 0.9
     tuning.apply(run, "optimizer.momentum", 0.5)
     assert optimizer.param_groups[0]["momentum"] == 0.5
+
+
+@pytest.mark.parametrize("kind", SCHEDULERS)
+@pytest.mark.filterwarnings("ignore:The epoch parameter in `scheduler.step")
+def test_a_learning_rate_that_is_set_moves_its_schedule_along(kind: str) -> None:
+    def rates(*, set_at: int | None) -> list[float]:
+        run = Run()
+        optimizer = _optimizer(run, momentum=0.9)
+        scheduler = SCHEDULERS[kind](optimizer)
+        run.hyperparameters.watch({"lr": 0.1})
+        found: list[float] = []
+        for step in range(8):
+            if step == set_at:
+                tuning.apply(run, "lr", 0.2)
+            found.append(optimizer.param_groups[0]["lr"])
+            optimizer.step()
+            scheduler.step()
+        return found
+
+    plain = rates(set_at=None)
+    assert rates(set_at=3) == pytest.approx([*plain[:3], *(2 * rate for rate in plain[3:])])
+
+
+def test_a_learning_rate_that_was_set_to_zero_comes_back_with_its_schedule() -> None:
+    run = Run()
+    optimizer = _optimizer(run)
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 0.5**step)
+    run.hyperparameters.watch({"lr": 0.1})
+    for value in (0.0, 0.4):
+        tuning.apply(run, "lr", value)
+        optimizer.step()
+        scheduler.step()
+    assert optimizer.param_groups[0]["lr"] == 0.1
