@@ -38,6 +38,7 @@ from weightslab.split import (
     class_names_of,
     metadata_columns,
     registration_id,
+    same_samples,
     targets_of,
     uids_of,
 )
@@ -124,7 +125,8 @@ def watch_loader(
 ) -> WatchedLoader:
     """A loader to iterate over in place of `loader`: it yields the same batches, less the discarded samples.
 
-    `split` defaults to `train`, or `val` when a split `train` is watched already. `train` tells whether the loader
+    `split` defaults to `train`, or `val` when a split `train` of other data is watched already. A loader that is made
+    anew over the same data, as for each epoch, goes on counting epochs. `train` tells whether the loader
     feeds the optimizer; by default the split `train` does. `uids` names the samples, `metadata` gives one value per
     sample and name, `media_kind` is `image`, `volume`, `text` or empty when it cannot be told by the first sample.
 
@@ -133,10 +135,11 @@ def watch_loader(
     A stream has no images, and begins its epoch anew after a restart. Without `uids` it has no samples to edit.
     """
     run = _run()
-    name = split or ("val" if "train" in run.splits else "train")
-    feeds = train if train is not None else name == "train"
     # A dataset that was wrapped to name its samples is shown as it was.
     dataset = getattr(loader.dataset, "watched_dataset", loader.dataset)
+    first = run.splits.get("train")
+    name = split or ("train" if first is None or same_samples(first.dataset, dataset) else "val")
+    feeds = train if train is not None else name == "train"
     known: Split | None = None
     if is_iterable(loader.dataset) and uids is not None and not callable(uids):
         known = run.add_split(
@@ -154,10 +157,8 @@ def watch_loader(
             dataset, name, uids=uids, metadata=metadata or {}, class_names=class_names, media_kind=media_kind
         )
         known = run.add_split(Split(catalog, dataset))
-    taken = {other.name: other for other in run.loaders}
-    watched = WatchedLoader(loader, run=run, split=known, name=unique_name(name, taken), train=feeds, uid_of=uid_of)
-    run.loaders.append(watched)
-    run.changed()
+    watched = WatchedLoader(loader, run=run, split=known, name=name, train=feeds, uid_of=uid_of)
+    run.add_loader(watched)
     return watched
 
 

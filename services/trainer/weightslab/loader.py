@@ -53,6 +53,8 @@ class WatchedLoader:
         self.name = name
         self.train = train
         self.epoch = 0
+        # The count of passes that were begun.
+        self._begun = 0
         self.collates = loader.batch_sampler is not None
         self.run = run
         # The pass that yielded last and has not ended, and where the next one is to go on.
@@ -87,14 +89,18 @@ class WatchedLoader:
         return whole + (rest > 0 and not self.loader.drop_last)
 
     def __iter__(self) -> Iterator[Any]:
-        length, yielded = self._length(), 0
+        self.run.add_loader(self)
+        length, yielded, begun_at = self._length(), 0, self.run.step
+        self._begun = mine = self._begun + 1
         try:
             for data in self._batches():
                 yielded += 1
                 yield data
         except GeneratorExit:
-            # A loop that counts by `len`, as most frameworks do, never asks for the batch after the last.
-            if yielded == length:
+            # A loop that counts by `len`, as most frameworks do, never asks for the batch after the last; others leave
+            # by `break`. A look at one batch is no epoch, nor is what somebody forgot while another pass began.
+            used = self.run.step > begun_at if self.train else yielded > 1
+            if yielded == length or (used and self._begun == mine):
                 self.epoch += 1
             raise
 

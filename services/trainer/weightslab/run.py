@@ -127,6 +127,22 @@ class Run:
             )
         return known
 
+    def add_loader(self, loader: WatchedLoader) -> None:
+        """Add a loader, once. One that is made anew over the same samples goes on for the one that has been through."""
+        if loader in self.loaders:
+            return
+        for number, former in enumerate(self.loaders):
+            same = former.split is loader.split is not None and former.train == loader.train
+            if same and former.epoch and former.current is None:
+                former.close()
+                loader.name, loader.epoch = former.name, max(loader.epoch, former.epoch)
+                self.loaders[number] = loader
+                break
+        else:
+            loader.name = unique_name(loader.name, {other.name: other for other in self.loaders})
+            self.loaders.append(loader)
+        self.changed()
+
 
 def unique_name(name: str, taken: dict[str, Any]) -> str:
     """`name`, or `name-2`, `name-3`, … when it is taken."""

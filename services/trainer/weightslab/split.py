@@ -137,6 +137,15 @@ def uids_of(dataset: Any, given: Sequence[object] | Callable[[int], object] | No
     return uids
 
 
+def same_samples(first: Any, second: Any) -> bool:
+    """Whether two datasets are the same object, or the same subset of one."""
+    if first is second:
+        return True
+    if not (_is_subset(first) and _is_subset(second) and len(first) == len(second)):
+        return False
+    return same_samples(first.dataset, second.dataset) and all(map(operator.eq, first.indices, second.indices))
+
+
 def targets_of(dataset: Any) -> NDArray[np.float64] | None:
     """The class or regression targets, where they can be had without reading any sample; else None."""
     if _is_subset(dataset):
@@ -145,7 +154,8 @@ def targets_of(dataset: Any) -> NDArray[np.float64] | None:
     found = getattr(dataset, "targets", None)
     if found is None and len(getattr(dataset, "tensors", ())) == 2:
         found = dataset.tensors[1]
-    if found is None:
+    # Told by the shape first: masks would be copied at eight bytes a pixel.
+    if found is None or len(getattr(found, "shape", (len(dataset),))) != 1:
         return None
     try:
         values = np.asarray(found, dtype=np.float64)

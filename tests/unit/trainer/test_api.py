@@ -9,12 +9,14 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 import weightslab as wl
 from torch import nn
-from torch.utils.data import DataLoader, IterableDataset
+from torch.utils.data import DataLoader, IterableDataset, Subset
+from weightslab import api
 from weightslab_common.errors import FailedPrecondition, InvalidArgument
 from weightslab_proto.weightslab.v1 import PauseRequest, PauseResponse, ResumeRequest, ResumeResponse, RunState
 
@@ -83,6 +85,40 @@ def test_the_second_loader_is_for_validation_and_two_loaders_may_share_a_split()
     ]
     with pytest.raises(InvalidArgument, match="split 'train' is already watched with other samples"):
         wl.watch_loader(DataLoader(Numbered(7)), split="train")
+
+
+@pytest.mark.parametrize("split", [None, "train"])
+@pytest.mark.parametrize("subset", [False, True])
+def test_a_loader_that_is_made_anew_for_each_epoch_is_the_same_loader(split: str | None, subset: bool) -> None:
+    dataset = Numbered(12)
+    run = api._run()
+    seen = []
+    for number in range(3):
+        part: Any = Subset(dataset, [3, 5, 8, 9]) if subset else dataset
+        loader = wl.watch_loader(DataLoader(part, batch_size=4, shuffle=True), split)
+        assert (loader.name, loader.train, loader.epoch) == ("train", True, number)
+        assert run.loaders == [loader]
+        run.splits["train"].discard([1], discarded=True)
+        for _ in loader:
+            assert run.batch is not None
+            seen += [(run.batch.epoch, uid) for uid in loader.current_uids]
+    active = ["3", "8", "9"] if subset else [str(index) for index in range(12) if index != 1]
+    assert sorted(seen) == sorted((number, uid) for number in range(3) for uid in active)
+
+
+def test_two_loaders_over_the_same_samples_that_are_used_in_turn_count_epochs_together() -> None:
+    dataset = Numbered(8)
+    run = api._run()
+    loaders = [wl.watch_loader(DataLoader(dataset, batch_size=2), "train")]
+    epoch(loaders[0])
+    loaders.append(wl.watch_loader(DataLoader(dataset, batch_size=4), "train"))
+    found = []
+    for loader in (*loaders, *loaders):
+        for _ in loader:
+            assert run.batch is not None
+            found.append(run.batch.epoch)
+    assert found == [1] * 4 + [2] * 2 + [3] * 4 + [4] * 2
+    assert len(run.loaders) == 1
 
 
 def test_an_iterable_dataset_is_iterated_and_says_what_it_cannot_do(caplog: pytest.LogCaptureFixture) -> None:

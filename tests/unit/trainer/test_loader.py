@@ -109,6 +109,30 @@ def test_a_loop_that_draws_only_as_many_batches_as_there_are_passes_an_epoch_eac
     assert loader.epoch == 3
 
 
+def test_a_loop_that_is_left_early_has_passed_an_epoch_when_it_has_trained() -> None:
+    run = Run()
+    loader = watched(run, _loader(shuffle=True))
+    other = watched(run, _loader(), name="val", train=False)
+    forgotten = iter(loader)
+    next(forgotten)
+    for expected in range(3):
+        assert (loader.epoch, other.epoch) == (expected, expected)
+        for number, _ in enumerate(loader):
+            assert run.batch is not None
+            assert run.batch.epoch == expected
+            run.count_step()
+            if number == 1:
+                break
+        for number, _ in enumerate(other):
+            if number == 1:
+                break
+        # A look at one batch is no epoch.
+        next(iter(loader))
+        next(iter(other))
+    del forgotten
+    assert (loader.epoch, other.epoch) == (3, 3)
+
+
 @pytest.mark.parametrize("workers", [0, 2])
 def test_two_iterators_at_the_same_time_are_two_epochs(workers: int) -> None:
     loader = watched(Run(), _loader(shuffle=True, num_workers=workers))

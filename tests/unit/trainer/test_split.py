@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -53,6 +54,14 @@ def test_targets_are_found_without_reading_a_sample() -> None:
     assert found.tolist() == [4, 5, 6]
     assert targets_of(TensorDataset(torch.rand(3, 2), torch.rand(3, 8, 8))) is None
     assert targets_of(TensorDataset(torch.rand(3, 2))) is None
+
+
+def test_masks_are_no_targets_and_are_not_copied_to_find_out() -> None:
+    masks = torch.zeros(10, 64, 64, dtype=torch.uint8)
+    tracemalloc.start()
+    assert targets_of(TensorDataset(torch.zeros(10, 1), masks)) is None
+    assert tracemalloc.get_traced_memory()[1] < masks.nbytes
+    tracemalloc.stop()
 
 
 def test_class_names_come_from_the_argument_or_the_dataset() -> None:
