@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import logging
 import signal
 import sys
 import threading
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, overload
 
@@ -339,18 +340,31 @@ def keep_serving(timeout: float | None = None, *, release_gpu: bool = False) -> 
     gate = _Present.service.run.gate
     if release_gpu and torch.cuda.is_available():
         torch.cuda.empty_cache()
+    with _handled((signal.SIGINT, signal.SIGTERM), gate.close):
+        timer = threading.Timer(timeout, gate.close) if timeout else None
+        if timer is not None:
+            timer.daemon = True
+            timer.start()
+        if _Present.service.run.peers is None or _Present.service.run.peers.leads:
+            gate.finish()
+        if timer is not None:
+            timer.cancel()
+        stop()
+
+
+@contextlib.contextmanager
+def _handled(numbers: Sequence[signal.Signals], react: Callable[[], None]) -> Iterator[None]:
+    """Let signals call `react`, and afterwards do what they did before: a notebook goes on."""
+    before = {}
     if threading.current_thread() is threading.main_thread():
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: gate.close())
-    timer = threading.Timer(timeout, gate.close) if timeout else None
-    if timer is not None:
-        timer.daemon = True
-        timer.start()
-    if _Present.service.run.peers is None or _Present.service.run.peers.leads:
-        gate.finish()
-    if timer is not None:
-        timer.cancel()
-    stop()
+        before = {number: signal.signal(number, lambda *_: react()) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            # None was set by other than Python, and cannot be set again.
+            if handler is not None:
+                signal.signal(number, handler)
 
 
 def stop() -> None:

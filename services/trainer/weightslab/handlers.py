@@ -126,6 +126,10 @@ class Handlers:
         certificate = await self._at_gate(lambda: self._audit.set_mode(modes[request.mode]))
         return SetModeResponse(mode=request.mode, audit=certificate)
 
+    def leave_audit(self) -> None:
+        """The run is not served any more: its loop, if it goes on, trains."""
+        self._audit.set_mode(TRAIN_MODE)
+
     async def set_hyperparameter(self, request: SetHyperparameterRequest) -> SetHyperparameterResponse:
         value = self._run.hyperparameters.request(request.name, request.value_json)
         applied = self._run.gate.submit(lambda: tuning.apply(self._run, request.name, value))

@@ -69,6 +69,7 @@ class Service:
             store = self.checkpoints.store
             assert run.peers is not None
             run.peers.obey = Follower(run, store).obey
+        self._handlers = Handlers(run, checkpoints=self.checkpoints, timeout_secs=settings.command_timeout_secs)
         self._publisher = Publisher(
             run,
             experiment=experiment,
@@ -77,7 +78,7 @@ class Service:
             nats_tls=context_of(settings),
             folder=folder,
             predictions=PredictionStore(predictions),
-            handlers=Handlers(run, checkpoints=self.checkpoints, timeout_secs=settings.command_timeout_secs),
+            handlers=self._handlers,
             media=MediaWorker(
                 experiment=experiment,
                 nats_url=nats_url,
@@ -102,6 +103,8 @@ class Service:
         if not self._stopped.acquire(blocking=False):
             return
         self.run.gate.close()
+        if self.run.peers is None:
+            self._handlers.leave_audit()
         self.checkpoints.close()
         self._publisher.stop()
         if self._studio is not None:

@@ -18,7 +18,16 @@ from torch import nn
 from torch.utils.data import DataLoader, IterableDataset, Subset
 from weightslab import api
 from weightslab_common.errors import FailedPrecondition, InvalidArgument
-from weightslab_proto.weightslab.v1 import PauseRequest, PauseResponse, ResumeRequest, ResumeResponse, RunState
+from weightslab_proto.weightslab.v1 import (
+    Mode,
+    PauseRequest,
+    PauseResponse,
+    ResumeRequest,
+    ResumeResponse,
+    RunState,
+    SetModeRequest,
+    SetModeResponse,
+)
 
 from tests.unit.trainer.peers import Peer, eventually
 from tests.unit.trainer.runs import Background, Numbered, epoch
@@ -211,6 +220,28 @@ def _start(folder: Path, nats_url: str, experiment: str, *arguments: str) -> sub
     return subprocess.Popen(
         [sys.executable, str(script), *arguments], env=environment, stdout=subprocess.PIPE, text=True
     )
+
+
+async def test_a_notebook_goes_on_after_a_kept_run(script: Callable[..., Script]) -> None:
+    script()
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    wl.keep_serving(timeout=0.01)
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+async def test_a_loop_that_goes_on_after_a_run_was_stopped_in_an_audit_trains(
+    script: Callable[..., Script], peer: Peer
+) -> None:
+    running = script().start()
+    await peer.begun()
+    await peer.ask("set_mode", SetModeRequest(mode=Mode.AUDIT), SetModeResponse)
+    audited = running.weights()
+    # On this thread, as in a notebook, while the loop is held inside a step.
+    running.hold()
+    wl.stop()
+    running.release()
+    running.end()
+    assert not all(map(torch.equal, running.weights(), audited))
 
 
 async def test_sigterm_ends_a_kept_run_in_order(nats_url: str, peer: Peer, tmp_path: Path) -> None:
