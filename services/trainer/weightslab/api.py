@@ -39,7 +39,6 @@ from weightslab.split import (
     class_names_of,
     metadata_columns,
     registration_id,
-    same_samples,
     targets_of,
     uids_of,
 )
@@ -126,8 +125,8 @@ def watch_loader(
 ) -> WatchedLoader:
     """A loader to iterate over in place of `loader`: it yields the same batches, less the discarded samples.
 
-    `split` defaults to `train`, or `val` when a split `train` of other data is watched already. A loader that is made
-    anew over the same data, as for each epoch, goes on counting epochs. `train` tells whether the loader
+    `split` defaults to `train`, or `val` when a split `train` is watched already, unless the loader is that of `train`
+    made anew after an epoch. `train` tells whether the loader
     feeds the optimizer; by default the split `train` does. `uids` names the samples, `metadata` gives one value per
     sample and name, `media_kind` is `image`, `volume`, `text` or empty when it cannot be told by the first sample.
 
@@ -138,8 +137,7 @@ def watch_loader(
     run = _run()
     # A dataset that was wrapped to name its samples is shown as it was.
     dataset = getattr(loader.dataset, "watched_dataset", loader.dataset)
-    first = run.splits.get("train")
-    name = split or ("train" if first is None or same_samples(first.dataset, dataset) else "val")
+    name = split or ("train" if "train" not in run.splits or run.remade(loader, dataset, split="train") else "val")
     feeds = train if train is not None else name == "train"
     known: Split | None = None
     if is_iterable(loader.dataset) and uids is not None and not callable(uids):

@@ -5,10 +5,19 @@ from __future__ import annotations
 import copy
 import logging
 from collections.abc import Iterator
+from types import NoneType
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch.utils.data import BatchSampler, DataLoader, IterableDataset
+from torch.utils.data import (
+    BatchSampler,
+    DataLoader,
+    IterableDataset,
+    RandomSampler,
+    SequentialSampler,
+    SubsetRandomSampler,
+    WeightedRandomSampler,
+)
 from torch.utils.data.distributed import DistributedSampler
 
 from weightslab.loader_pass import LoaderPass, LoaderPosition
@@ -22,6 +31,9 @@ if TYPE_CHECKING:
     from weightslab.run import Run
 
 log = logging.getLogger(__name__)
+
+# They draw from all of the data.
+_WHOLE_SAMPLERS: set[type] = {SequentialSampler, RandomSampler, WeightedRandomSampler, DistributedSampler}
 
 
 class _PlannedBatches:
@@ -103,6 +115,11 @@ class WatchedLoader:
             if yielded == length or (used and self._begun == mine):
                 self.epoch += 1
             raise
+
+    @property
+    def has_been_through(self) -> bool:
+        """Whether it has passed an epoch, and none is under way."""
+        return self.epoch > 0 and self.current is None
 
     @property
     def current_uids(self) -> list[str]:
@@ -222,6 +239,17 @@ class WatchedLoader:
         # Batches are told apart by their order.
         object.__setattr__(inner, "in_order", True)
         return inner
+
+
+def same_draws(first: DataLoader[Any], second: DataLoader[Any]) -> bool:
+    """Whether two loaders over the same data draw the same samples. Of samplers of the user nobody knows."""
+    kinds = {type(first.sampler), type(second.sampler)}
+    if len(kinds) > 1 or not kinds <= _WHOLE_SAMPLERS | {SubsetRandomSampler}:
+        return False
+    if any(type(loader.batch_sampler) not in (BatchSampler, NoneType) for loader in (first, second)):
+        return False
+    drawn, again = (list(getattr(loader.sampler, "indices", ())) for loader in (first, second))
+    return drawn == again
 
 
 def is_iterable(dataset: Any) -> bool:

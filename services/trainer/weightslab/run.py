@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch.utils.data import DataLoader
 from weightslab_common.errors import InvalidArgument
 from weightslab_proto.weightslab.v1 import AuditCertificate
 
@@ -19,12 +20,12 @@ from weightslab.branches import FIRST_BRANCH
 from weightslab.gate import Gate
 from weightslab.hyperparameter_file import HyperparameterFile
 from weightslab.hyperparameters import Hyperparameters
-from weightslab.loader import WatchedLoader
+from weightslab.loader import WatchedLoader, same_draws
 from weightslab.norms import LayerNorms
 from weightslab.operations.state import ModelState
 from weightslab.predictions import PREDICTION_RING_BYTES, PredictionRecord
 from weightslab.records import TRAIN_MODE, Batch, CurvesRecord, Moment, Record, Ring
-from weightslab.split import Split
+from weightslab.split import Split, same_samples
 
 if TYPE_CHECKING:
     from weightslab.distributed import Peers
@@ -127,13 +128,24 @@ class Run:
             )
         return known
 
+    def remade(self, loader: DataLoader[Any], dataset: Any, *, split: str) -> bool:
+        """Whether this is a loader of `split` that has been through, made anew: it draws the same samples."""
+        return any(
+            known.split is not None
+            and known.split.name == split
+            and known.has_been_through
+            and same_samples(known.split.dataset, dataset)
+            and same_draws(known.loader, loader)
+            for known in self.loaders
+        )
+
     def add_loader(self, loader: WatchedLoader) -> None:
         """Add a loader, once. One that is made anew over the same samples goes on for the one that has been through."""
         if loader in self.loaders:
             return
         for number, former in enumerate(self.loaders):
             same = former.split is loader.split is not None and former.train == loader.train
-            if same and former.epoch and former.current is None:
+            if same and former.has_been_through:
                 former.close()
                 loader.name, loader.epoch = former.name, max(loader.epoch, former.epoch)
                 self.loaders[number] = loader

@@ -15,7 +15,7 @@ import pytest
 import torch
 import weightslab as wl
 from torch import nn
-from torch.utils.data import DataLoader, IterableDataset, Subset
+from torch.utils.data import DataLoader, IterableDataset, Subset, SubsetRandomSampler
 from weightslab import api
 from weightslab_common.errors import FailedPrecondition, InvalidArgument
 from weightslab_proto.weightslab.v1 import (
@@ -113,6 +113,21 @@ def test_a_loader_that_is_made_anew_for_each_epoch_is_the_same_loader(split: str
             seen += [(run.batch.epoch, uid) for uid in loader.current_uids]
     active = ["3", "8", "9"] if subset else [str(index) for index in range(12) if index != 1]
     assert sorted(seen) == sorted((number, uid) for number in range(3) for uid in active)
+
+
+def test_two_samplers_that_part_one_dataset_are_two_splits() -> None:
+    dataset = Numbered(12)
+    for number in range(2):
+        parts = [range(8), range(8, 12)]
+        train, val = (
+            wl.watch_loader(DataLoader(dataset, batch_size=4, sampler=SubsetRandomSampler(part))) for part in parts
+        )
+        assert [(each.name, each.train, each.epoch) for each in (train, val)] == [
+            ("train", True, number),
+            ("val", False, number),
+        ]
+        assert sorted(index for batch in epoch(train) for index in batch) == list(parts[0])
+        assert sorted(index for batch in epoch(val) for index in batch) == list(parts[1])
 
 
 def test_two_loaders_over_the_same_samples_that_are_used_in_turn_count_epochs_together() -> None:
