@@ -123,8 +123,9 @@ class WatchedLoader:
 
     @property
     def current_uids(self) -> list[str]:
-        """The uids of the batch that was yielded last, in its order; none when it was of another loader."""
-        batch = self.run.batch
+        """The uids of the batch that it yielded last, in its order; none between passes."""
+        # Of several loaders that are drawn from in turn each knows its own.
+        batch = self.run.batch if self.current is None else self.current.batch
         if batch is None or batch.split is not self.split:
             return []
         return [batch.split.catalog.uids[position] for position in batch.positions]

@@ -65,7 +65,8 @@ class LoaderPass:
         self._loader = loader
         self._run = loader.run
         self._split = split
-        self._batch: Batch | None = None
+        # The one that was yielded last.
+        self.batch: Batch | None = None
         self._plan: EpochPlan | None = None
         self._started: rng.RngState | None = None
         self._seeded = True
@@ -75,22 +76,20 @@ class LoaderPass:
         self._repeated: list[list[int]] = []
         self._version = split.version
         self._doubtful_batches = 0
-        self._ended = False
 
     def batches(self) -> Iterator[Any]:
         """What the user's loader would yield, without discarded samples."""
         loader, run = self._loader, self._run
-        outer, outer_batch = loader.current, run.batch
+        outer = loader.current
+        run.passes.append(self)
         try:
             yield from self._epoch()
         finally:
             # The loop may look into this loader, or another, while it iterates: what was current is current again. But
             # an iterator that was forgotten ends when it is collected, and then it is none of its business.
-            self._ended = True
+            run.end_pass(self)
             if loader.current is self:
-                loader.current = None if outer is None or outer._ended else outer
-            if self._batch is not None and run.batch is self._batch:
-                run.batch = outer_batch
+                loader.current = outer if outer in run.passes else None
 
     def position(self) -> LoaderPosition | None:
         """Where this pass stands, before the next batch that it yields; None between epochs."""
@@ -170,7 +169,7 @@ class LoaderPass:
                 return False
             run.yielded_step = run.step
             run.sample_count += len(indices) * (1 if self._loader.peers is None else self._loader.peers.count)
-            run.batch = self._batch = Batch(split, np.array(indices, dtype=np.uint32), self._loader.epoch)
+            run.batch = self.batch = Batch(split, np.array(indices, dtype=np.uint32), self._loader.epoch)
             self._loader.current = self
             return True
 

@@ -29,6 +29,8 @@ from weightslab.split import Split, same_samples
 
 if TYPE_CHECKING:
     from weightslab.distributed import Peers
+    from weightslab.loader_pass import LoaderPass
+    from weightslab.stream_pass import StreamPass
 
 
 class Run:
@@ -55,6 +57,8 @@ class Run:
         self.mode = TRAIN_MODE
         self.branch = FIRST_BRANCH
         self.batch: Batch | None = None
+        # Those under way, in the order in which they began.
+        self.passes: list[LoaderPass | StreamPass] = []
         # The step at which a batch was yielded last: an edit holds from the next one.
         self.yielded_step = -1
         self.sample_count = 0
@@ -127,6 +131,12 @@ class Run:
                 f"split {split.name!r} is already watched with other samples; give the second loader another `split`"
             )
         return known
+
+    def end_pass(self, ended: LoaderPass | StreamPass) -> None:
+        """If its batch is current, that of the pass around it is current again: of the one that began last."""
+        self.passes.remove(ended)
+        if ended.batch is not None and self.batch is ended.batch:
+            self.batch = next((each.batch for each in reversed(self.passes) if each.batch is not None), None)
 
     def remade(self, loader: DataLoader[Any], dataset: Any, *, split: str) -> bool:
         """Whether this is a loader of `split` that has been through, made anew: it draws the same samples."""

@@ -22,16 +22,14 @@ class StreamPass:
         self._run = loader.run
         self._split = split
         self._named = named
-        self._batch: Batch | None = None
+        self.batch: Batch | None = None
 
     def batches(self) -> Iterator[Any]:
-        outer_batch = self._run.batch
+        self._run.passes.append(self)
         try:
             yield from self._epoch()
         finally:
-            # As in `LoaderPass`: what was current is current again, unless this pass was forgotten.
-            if self._batch is not None and self._run.batch is self._batch:
-                self._run.batch = outer_batch
+            self._run.end_pass(self)
 
     def _epoch(self) -> Iterator[Any]:
         loader, user = self._loader, self._loader.loader
@@ -61,5 +59,5 @@ class StreamPass:
                 return []
             run.yielded_step = run.step
             run.sample_count += int(active.sum())
-            run.batch = self._batch = Batch(self._split, positions[active], self._loader.epoch)
+            run.batch = self.batch = Batch(self._split, positions[active], self._loader.epoch)
         return [sample for (_, sample), kept in zip(named, active.tolist(), strict=True) if kept]

@@ -79,6 +79,15 @@ def test_the_batch_that_was_yielded_is_known_by_positions() -> None:
     assert run.batch is None
 
 
+def test_two_loaders_in_turn_know_each_the_samples_of_its_own_batch() -> None:
+    run = Run()
+    first, second = watched(run, _loader(shuffle=True)), watched(run, _loader(shuffle=True), name="other")
+    for one, other in zip(first, second, strict=True):
+        assert first.current_uids == [str(index) for index in indices(one)]
+        assert second.current_uids == [str(index) for index in indices(other)]
+    assert first.current_uids == second.current_uids == []
+
+
 def test_a_loop_inside_a_loop_leaves_the_outer_batch_current() -> None:
     run = Run()
     train, val = watched(run, _loader()), watched(run, _loader(), name="val", train=False)
