@@ -32,6 +32,12 @@ class IdentifiedDataset(Dataset[Any]):
         self.watched_dataset = dataset
         self._handles = [handle_of(uid) for uid in uids]
 
+    def __getattr__(self, name: str) -> Any:
+        # Not `__getitems__`, by which torch would read samples that do not name themselves.
+        if name == "watched_dataset" or name.startswith("__"):
+            raise AttributeError(name)
+        return getattr(self.watched_dataset, name)
+
     def __len__(self) -> int:
         return len(self._handles)
 

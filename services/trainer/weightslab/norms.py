@@ -95,7 +95,7 @@ class LayerNorms:
 
 
 class _ActivationHook:
-    """Knows where its layer stands; silent in a copy of the model."""
+    """Knows where its layer stands; silent in a copy of the model, and in one that was pickled."""
 
     def __init__(self, norms: LayerNorms, path: str) -> None:
         self._norms: LayerNorms | None = norms
@@ -105,10 +105,8 @@ class _ActivationHook:
         if self._norms is not None:
             self._norms.note_activation(self._path, output)
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> _ActivationHook:
-        copied = _ActivationHook.__new__(_ActivationHook)
-        copied._norms, copied._path = None, self._path
-        return copied
+    def __getstate__(self) -> dict[str, Any]:
+        return {"_norms": None, "_path": self._path}
 
 
 def _layers(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:

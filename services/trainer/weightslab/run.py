@@ -75,6 +75,14 @@ class Run:
         # The watched classification loss that also derives confidence, margin and the like.
         self.classification_loss: str | None = None
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Run:
+        # A model may hold its watched loss, and is copied for moving averages.
+        return self
+
+    def __reduce__(self) -> tuple[type[Run], tuple[()]]:
+        # A model that is pickled with its watched loss is watched by nobody where it is read.
+        return Run, ()
+
     def changed(self) -> None:
         """Something that the status tells is different now."""
         self.on_change()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import pickle
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from torch import nn
 from torch.utils.data import Dataset, TensorDataset
 from weightslab import api, sample_edits, tracked
 from weightslab.fold import Fold
+from weightslab.identified import IdentifiedDataset
 from weightslab_common.errors import FailedPrecondition, InvalidArgument, Unavailable
 
 from tests.unit.trainer.peers import Peer
@@ -62,6 +64,18 @@ def test_a_dataset_becomes_a_loader_of_input_uid_target() -> None:
         assert targets.tolist() == [uid % 3 for uid in uids.tolist()]
     assert [uid for _, uids, _ in batches for uid in uids.tolist()] == list(range(10))
     assert (loader.name, loader.split.name, loader.train) == ("train_loader", "train", True)
+
+
+def test_the_dataset_of_a_loader_has_the_attributes_of_the_users() -> None:
+    class Listed(Numbered):
+        def __getitems__(self, indices: list[int]) -> list[tuple[torch.Tensor, int]]:
+            return [self[index] for index in indices]
+
+    loader = wl.watch_or_edit(Listed(6), flag="data", loader_name="train_loader", batch_size=3)
+    assert loader.dataset.targets == [0, 1, 2, 0, 1, 2]
+    assert [ids.tolist() for _, ids, _ in loader] == [[0, 1, 2], [3, 4, 5]]
+    assert not hasattr(loader.dataset, "classes")
+    assert len(pickle.loads(pickle.dumps(IdentifiedDataset([(1, 2)], ["a"])))) == 1
 
 
 def test_the_rest_of_a_sample_follows_its_target_and_names_stay_text() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from typing import Any
 
 import numpy as np
@@ -216,3 +218,14 @@ def test_a_loss_over_boxes_leaves_the_prediction_to_the_classification_loss(run:
     classes(LOGITS, CLASSES)
     _, values, _ = _published(run)
     assert values["train/prediction"] == LOGITS.argmax(1).float().tolist()
+
+
+def test_a_model_that_holds_its_watched_loss_can_be_copied_and_pickled(run: Run) -> None:
+    model = nn.Linear(2, 3)
+    model.criterion = WatchedLoss(nn.CrossEntropyLoss(), run=run, name="loss", per_sample=None)  # type: ignore[assignment]
+    outputs, targets = torch.randn(4, 3), torch.tensor([0, 1, 2, 0])
+    copied = copy.deepcopy(model).criterion(outputs, targets)
+    assert [record.result for record in run.ring.take()] == [copied.item()]
+    pickled = pickle.loads(pickle.dumps(model)).criterion(outputs, targets)
+    assert torch.equal(copied, pickled)
+    assert run.ring.take() == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import pickle
 from collections.abc import Callable
 from typing import Any
 
@@ -102,6 +103,7 @@ def test_a_copy_of_the_model_is_not_measured() -> None:
     model = nn.Linear(2, 2)
     norms = LayerNorms(run, model, name="model", kinds=["activation"], every=1)
     copy.deepcopy(model)(torch.ones(1, 2))
+    pickle.loads(pickle.dumps(model))(torch.ones(1, 2))
     norms.measure()
     assert _measured(run) == {}
 
