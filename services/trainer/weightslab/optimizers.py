@@ -49,7 +49,7 @@ def options(optimizer: torch.optim.Optimizer) -> set[str]:
         name
         for group in optimizer.param_groups
         for name, value in group.items()
-        if name != "params" and type(value) in (int, float)
+        if name != "params" and (type(value) in (int, float) or _is_number(value))
     }
 
 
@@ -58,8 +58,16 @@ def set_option(optimizer: torch.optim.Optimizer, name: str, *, value: float, bef
     names = (name, *_LEARNING_RATES_OF_SCHEDULERS) if name == "lr" else (name,)
     for group in optimizer.param_groups:
         for key in names:
-            if key in group:
-                group[key] = moved(group[key], value=value, before=before)
+            present = group.get(key)
+            if _is_number(present):
+                # In place: a compiled optimizer reads this very tensor.
+                present.fill_(moved(present.item(), value=value, before=before))
+            elif present is not None:
+                group[key] = moved(present, value=value, before=before)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, torch.Tensor) and value.numel() == 1
 
 
 def moved(present: float, *, value: float, before: float) -> float:

@@ -82,6 +82,21 @@ def test_options_under_optimizer_are_set_and_others_are_not() -> None:
     assert optimizer.param_groups[0]["momentum"] == 0.5
 
 
+def test_a_learning_rate_that_is_a_tensor_is_set_in_place() -> None:
+    run = Run()
+    rate = torch.tensor(0.1)
+    optimizer = torch.optim.Adam([nn.Parameter(torch.ones(1))], lr=rate)
+    run.optimizers["optimizer"] = optimizer
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 0.5**step)
+    run.hyperparameters.watch({"lr": 0.1})
+    tuning.apply(run, "lr", 0.2)
+    assert optimizer.param_groups[0]["lr"] is rate
+    assert rate.item() == pytest.approx(0.2)
+    optimizer.step()
+    scheduler.step()
+    assert rate.item() == pytest.approx(0.1)
+
+
 @pytest.mark.parametrize("kind", SCHEDULERS)
 @pytest.mark.filterwarnings("ignore:The epoch parameter in `scheduler.step")
 def test_a_learning_rate_that_is_set_moves_its_schedule_along(kind: str) -> None:
