@@ -9,9 +9,9 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from weightslab_common.errors import FailedPrecondition, NotFound
+from weightslab_common.errors import FailedPrecondition, NotFound, ResourceExhausted
 from weightslab_ledger.edit_store import decode_entry, encode_entry
-from weightslab_ledger.edits import DISCARDS, EditState, Entry, Order
+from weightslab_ledger.edits import DISCARDS, MAX_TAGS, EditState, Entry, Order
 from weightslab_proto.weightslab.v1 import EditOperation
 
 ROW_COUNT = 40
@@ -186,3 +186,16 @@ def test_the_same_edit_again_changes_nothing_but_is_in_the_log() -> None:
     _made(state, EditOperation.DISCARD, {1, 2})
     again = _made(state, EditOperation.DISCARD, {1, 2})
     assert (again.summary.changed_count, again.summary.target_count, state.revision) == (0, 2, 2)
+
+
+def test_an_experiment_has_a_limited_number_of_tags() -> None:
+    state = EditState()
+    for number in range(MAX_TAGS):
+        state.apply(state.plan(_order(EditOperation.ADD_TAG, {number % ROW_COUNT}, f"tag {number}")))
+    with pytest.raises(ResourceExhausted, match="at most 512 tags; delete one before adding another"):
+        state.plan(_order(EditOperation.ADD_TAG, {0}, "one too many"))
+    # What is there can be given to more samples, and makes room when it goes.
+    state.apply(state.plan(_order(EditOperation.ADD_TAG, {5}, "tag 0")))
+    state.apply(state.plan(_order(EditOperation.DELETE_TAG, set(), "tag 1")))
+    state.apply(state.plan(_order(EditOperation.ADD_TAG, {0}, "one too many")))
+    assert len(state.tags) == MAX_TAGS
