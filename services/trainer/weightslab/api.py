@@ -101,7 +101,13 @@ def watch_loss(
     `<split>/confidence`, `margin`, `correct`, `el2n` and `prediction`. Call it with `uids=` to say whose values
     they are when it is not those of the batch that was drawn last.
     """
-    return WatchedLoss(criterion, run=_run(), name=name, per_sample=per_sample)
+    run = _run()
+    if isinstance(criterion, WatchedLoss):
+        if criterion._run is run:
+            return criterion
+        # Of a run that was stopped.
+        criterion = criterion._call
+    return WatchedLoss(criterion, run=run, name=name, per_sample=per_sample)
 
 
 def watch_metric(metric: Callable[..., Any], name: str = "metric") -> Watched:
@@ -113,7 +119,7 @@ def watch_metric(metric: Callable[..., Any], name: str = "metric") -> Watched:
 
 
 def watch_loader(
-    loader: DataLoader[Any],
+    loader: DataLoader[Any] | WatchedLoader,
     split: str | None = None,
     *,
     train: bool | None = None,
@@ -135,6 +141,11 @@ def watch_loader(
     A stream has no images, and begins its epoch anew after a restart. Without `uids` it has no samples to edit.
     """
     run = _run()
+    if isinstance(loader, WatchedLoader):
+        if loader.run is run:
+            return loader
+        # Of a run that was stopped.
+        loader = loader.loader
     # A dataset that was wrapped to name its samples is shown as it was.
     dataset = getattr(loader.dataset, "watched_dataset", loader.dataset)
     name = split or ("train" if "train" not in run.splits or run.remade(loader, dataset, split="train") else "val")

@@ -42,7 +42,8 @@ class Hyperparameters:
         Raises InvalidArgument for anything else, for what could not be changed, or for a name that is taken.
         """
         if not isinstance(root, MutableMapping) and not (is_dataclass(root) and not isinstance(root, type)):
-            raise InvalidArgument(f"hyperparameters are a dict or a dataclass, not {type(root).__name__}")
+            hint = "; give its dict, by `vars`" if hasattr(root, "__dict__") else ""
+            raise InvalidArgument(f"hyperparameters are a dict or a dataclass, not {type(root).__name__}{hint}")
         for name, owner, _ in _leaves(root):
             if _is_frozen(owner):
                 raise InvalidArgument(

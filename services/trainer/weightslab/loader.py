@@ -39,8 +39,12 @@ _WHOLE_SAMPLERS: set[type] = {SequentialSampler, RandomSampler, WeightedRandomSa
 class _PlannedBatches:
     """The batch sampler of the inner loader: what the pass that begins draws."""
 
-    def __init__(self) -> None:
+    def __init__(self, watched: WatchedLoader) -> None:
+        self._watched = watched
         self.beginning: LoaderPass | None = None
+
+    def __len__(self) -> int:
+        return len(self._watched)
 
     def __iter__(self) -> Iterator[Any]:
         assert self.beginning is not None, "the loader is iterated by a pass"
@@ -75,7 +79,7 @@ class WatchedLoader:
         # Applied at the next epoch.
         self.batch_size = self._own_batch_size()
         self._is_stream = is_iterable(loader.dataset)
-        self._draws = _PlannedBatches()
+        self._draws = _PlannedBatches(self)
         if split is None:
             self._inner = loader
         else:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from torch.utils.data.distributed import DistributedSampler
+from weightslab_common.errors import FailedPrecondition, InvalidArgument
 
 from weightslab import rng
 from weightslab.batches import EpochPlan, PlanPosition
@@ -135,7 +136,8 @@ class LoaderPass:
 
     def _deliver(self, inner: Iterator[Any]) -> Iterator[Any]:
         """Batches of one run over the inner loader; ends early when the loader is to be moved."""
-        loader = self._loader
+        loader, plan = self._loader, self._plan
+        assert plan is not None
         while True:
             self._run.arrive()
             if loader.resume_from is not None:
@@ -146,6 +148,11 @@ class LoaderPass:
             if loaded is _END or loader.resume_from is not None:
                 return
             data = loader.workers.hear(loaded)
+            if not plan.in_flight:
+                raise FailedPrecondition(
+                    f"a {type(loader.loader).__name__} draws its batches by itself, so that nobody knows who is in "
+                    "them: watch a plain DataLoader, which with persistent_workers=True starts its workers once, too"
+                )
             if self._admit():
                 yield data
 
@@ -169,7 +176,10 @@ class LoaderPass:
                 return False
             run.yielded_step = run.step
             run.sample_count += len(indices) * (1 if self._loader.peers is None else self._loader.peers.count)
-            run.batch = self.batch = Batch(split, np.array(indices, dtype=np.uint32), self._loader.epoch)
+            positions = np.array(indices, dtype=np.uint32)
+            if positions.ndim != 1:
+                raise InvalidArgument(f"the sampler draws {indices[0]!r}: a sample is drawn by its index alone")
+            run.batch = self.batch = Batch(split, positions, self._loader.epoch)
             self._loader.current = self
             return True
 

@@ -75,6 +75,18 @@ def test_what_is_watched_is_returned_and_watching_twice_is_watching_once() -> No
     assert wl.watch_model(wl.watch_model(model)) is model
     parameters = {"lr": 0.1}
     assert wl.watch_hyperparameters(parameters) is parameters
+    loader = wl.watch_loader(DataLoader(Numbered(8), batch_size=4))
+    assert wl.watch_loader(loader) is loader
+    criterion = wl.watch_loss(nn.CrossEntropyLoss())
+    assert wl.watch_loss(criterion) is criterion
+    # In a run that begins afterwards all is watched anew, and only there.
+    stopped = api._run()
+    wl.stop()
+    again, loss = wl.watch_loader(loader), wl.watch_loss(criterion)
+    for features, targets in again:
+        loss(model(features), targets)
+    assert len(api._run().ring.take()) == 2
+    assert stopped.ring.take() == []
 
 
 def test_without_serving_a_watched_loop_is_a_loop() -> None:

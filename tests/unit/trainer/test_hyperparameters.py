@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from dataclasses import dataclass, field
 
 import pytest
@@ -101,6 +102,8 @@ def test_an_unknown_name_is_told_what_there_is() -> None:
 def test_what_is_no_mapping_is_refused() -> None:
     with pytest.raises(InvalidArgument, match="a dict or a dataclass, not list"):
         Hyperparameters().watch([1])
+    with pytest.raises(InvalidArgument, match="not Namespace; give its dict, by `vars`"):
+        Hyperparameters().watch(argparse.Namespace(lr=0.1))
 
 
 def test_the_same_name_twice_is_refused() -> None:

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch.utils.data import BatchSampler, DataLoader, RandomSampler, SequentialSampler, WeightedRandomSampler
 from weightslab.run import Run
+from weightslab_common.errors import FailedPrecondition, InvalidArgument
 
 from tests.support.processes import wait_until
 from tests.unit.trainer.runs import Background, Numbered, epoch, indices, watched
@@ -140,6 +141,45 @@ def test_a_loop_that_is_left_early_has_passed_an_epoch_when_it_has_trained() -> 
         next(iter(other))
     del forgotten
     assert (loader.epoch, other.epoch) == (3, 3)
+
+
+def test_a_loader_that_draws_by_itself_is_refused_with_what_to_do() -> None:
+    class Repeating(DataLoader[Any]):
+        """Starts its workers once, as loaders of some frameworks do."""
+
+        def __init__(self, *args: Any, **options: Any) -> None:
+            super().__init__(*args, **options)
+            self.drawn = super().__iter__()
+
+        def __iter__(self) -> Any:
+            for _ in range(len(self)):
+                yield next(self.drawn)
+
+    loader = watched(Run(), Repeating(Numbered(COUNT), batch_size=4))
+    with pytest.raises(FailedPrecondition, match=r"a Repeating draws its batches by itself, .* persistent_workers"):
+        epoch(loader)
+
+
+def test_a_loader_that_changes_its_batches_on_their_way_is_fine() -> None:
+    class Doubling(DataLoader[Any]):
+        def __iter__(self) -> Any:
+            for features, targets in super().__iter__():
+                yield features * 2, targets
+
+    run = Run()
+    for features, _ in watched(run, Doubling(Numbered(COUNT), batch_size=4, shuffle=True)):
+        assert run.batch is not None
+        assert [2 * position for position in run.batch.positions] == indices((features,))
+
+
+def test_a_sampler_that_draws_more_than_an_index_is_refused() -> None:
+    class Sized(Numbered):
+        def __getitem__(self, index: Any) -> tuple[torch.Tensor, int]:
+            return super().__getitem__(index[0])
+
+    loader = watched(Run(), DataLoader(Sized(4), batch_size=2, sampler=[(0, 224), (1, 320)]))
+    with pytest.raises(InvalidArgument, match=r"the sampler draws \(0, 224\): a sample is drawn by its index alone"):
+        epoch(loader)
 
 
 @pytest.mark.parametrize("workers", [0, 2])
