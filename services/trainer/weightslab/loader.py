@@ -114,8 +114,10 @@ class WatchedLoader:
                 yield data
         except GeneratorExit:
             # A loop that counts by `len`, as most frameworks do, never asks for the batch after the last; others leave
-            # by `break`. A look at one batch is no epoch, nor is what somebody forgot while another pass began.
-            used = self.run.step > begun_at if self.train else yielded > 1
+            # by `break`. A look at one batch is no epoch, nor is a check of the validation before the first step, nor
+            # what somebody forgot while another pass began.
+            step = self.run.step
+            used = step > begun_at if self.train else step > 0 and yielded > 1
             if yielded == length or (used and self._begun == mine):
                 self.epoch += 1
             raise

@@ -125,6 +125,10 @@ def test_a_loop_that_is_left_early_has_passed_an_epoch_when_it_has_trained() -> 
     other = watched(run, _loader(), name="val", train=False)
     forgotten = iter(loader)
     next(forgotten)
+    # A check before the training begins.
+    next(checked := iter(other))
+    next(checked)
+    del checked
     for expected in range(3):
         assert (loader.epoch, other.epoch) == (expected, expected)
         for number, _ in enumerate(loader):
