@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
+import logging
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -46,6 +47,8 @@ from weightslab.operations import Operation, Request, operate
 from weightslab.records import AUDIT_MODE, TRAIN_MODE
 from weightslab.run import Run
 from weightslab.status import hyperparameter_message
+
+log = logging.getLogger(__name__)
 
 ResultT = TypeVar("ResultT")
 RequestT = TypeVar("RequestT", bound=betterproto.Message)
@@ -128,7 +131,11 @@ class Handlers:
 
     def leave_audit(self) -> None:
         """The run is not served any more: its loop, if it goes on, trains."""
-        self._audit.set_mode(TRAIN_MODE)
+        try:
+            self._audit.set_mode(TRAIN_MODE)
+        except Exception as error:
+            # The loop may have made anything of what it audits, and the run stops in any case.
+            log.error("the audit could not be ended in order: %s", error)
 
     async def set_hyperparameter(self, request: SetHyperparameterRequest) -> SetHyperparameterResponse:
         value = self._run.hyperparameters.request(request.name, request.value_json)

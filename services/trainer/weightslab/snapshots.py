@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import types
 from collections.abc import Sequence
@@ -179,7 +180,9 @@ def _load_all(states: Sequence[tuple[Any, dict[str, Any]]]) -> None:
             _load(target, state)
         except Exception as error:
             for loaded, own in before:
-                _load(loaded, own)
+                # The one that refuses may refuse this, too.
+                with contextlib.suppress(Exception):
+                    _load(loaded, own)
             raise FailedPrecondition(f"{type(target).__name__} does not take the saved state: {error}") from error
 
 

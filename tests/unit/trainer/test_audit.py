@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,12 @@ from torch import nn
 from torch.utils.data import DataLoader
 from weightslab import optimizers, tuning
 from weightslab.audit import Audit
+from weightslab.branches import BranchTree
+from weightslab.checkpointing import Checkpointing
+from weightslab.checkpoints import CheckpointStore
+from weightslab.handlers import Handlers
 from weightslab.records import AUDIT_MODE, TRAIN_MODE
+from weightslab.retention import Retention
 from weightslab.run import Run
 
 from tests.unit.trainer.runs import Numbered, Training, same
@@ -196,3 +202,28 @@ def test_an_optimizer_that_keeps_more_precise_weights_beside_the_model_is_audite
     certificate = training.run.certificate
     assert certificate is not None
     assert certificate.hash_after == certificate.hash_before
+
+
+def test_an_audit_that_cannot_be_ended_in_order_keeps_no_run_from_stopping(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(_: dict[str, Any]) -> None:
+        raise ValueError("not any more")
+
+    training = Training(Run()).watch().train(2)
+    handlers = Handlers(training.run, checkpoints=_checkpoints(training, tmp_path), timeout_secs=1.0)
+    handlers._audit.set_mode(AUDIT_MODE)
+    training.scheduler.load_state_dict = refuse
+    handlers.leave_audit()
+    assert "the audit could not be ended in order: StepLR does not take the saved state: not any more" in caplog.text
+
+
+def _checkpoints(training: Training, folder: Path) -> Checkpointing:
+    return Checkpointing(
+        training.run,
+        store=CheckpointStore(folder),
+        branches=BranchTree(folder),
+        every=0,
+        retention=Retention(keep_last=1, keep_every=0),
+        restore=False,
+    )
