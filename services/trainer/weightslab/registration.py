@@ -42,7 +42,8 @@ def registrations(catalog: Catalog) -> Iterator[SplitRegistration]:
 def _catalog_ranges(catalog: Catalog) -> Iterator[tuple[int, int]]:
     numbers = sum(column.numbers is not None for column in catalog.metadata)
     texts = [column.texts for column in catalog.metadata if column.texts]
-    first, size = 0, 0
+    # The first part has them, too.
+    first, size = 0, sum(4 + len(name.encode()) for name in catalog.class_names)
     for position, uid in enumerate(catalog.uids):
         size += 8 * numbers + 4 + len(uid.encode()) + sum(4 + len(column[position].encode()) for column in texts)
         if size > COLUMN_BYTES:

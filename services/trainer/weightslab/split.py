@@ -13,6 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from weightslab_common.errors import InvalidArgument
 
+# A text of metadata is cut there: it is to be read, sorted and searched, and travels in one message.
+_TEXT_CHARACTERS = 10_000
+
 
 @dataclass(frozen=True, slots=True)
 class MetadataColumn:
@@ -181,12 +184,38 @@ def metadata_columns(
     for name, values in given.items():
         if len(values) != count:
             raise InvalidArgument(f"metadata {name!r} has {len(values)} values for {count} samples")
-        array = np.asarray(values)
-        if array.dtype.kind in "biuf" and array.ndim == 1:
-            columns.append(MetadataColumn(name, numbers=array.astype(np.float64)))
+        numbers = _numbers(values)
+        if numbers is not None:
+            columns.append(MetadataColumn(name, numbers=numbers))
         else:
-            columns.append(MetadataColumn(name, texts=tuple(map(str, values))))
+            columns.append(MetadataColumn(name, texts=tuple(map(_text, values))))
     return tuple(columns)
+
+
+def _numbers(values: Any) -> NDArray[np.float64] | None:
+    """As float64, NaN where there is none; None when not all are numbers. Texts are never made an array of.
+
+    An array of texts would take the length of the longest for each.
+    """
+    array = np.asarray(values) if hasattr(values, "dtype") else None
+    if array is not None and array.dtype.kind in "biuf":
+        return array.astype(np.float64) if array.ndim == 1 else None
+    if not all(value is None or _is_number(value) for value in values):
+        return None
+    found = np.array([np.nan if value is None else float(value) for value in values], dtype=np.float64)
+    return None if len(found) and np.isnan(found).all() else found
+
+
+def _is_number(value: Any) -> bool:
+    # Also a tensor without dimensions.
+    return isinstance(value, int | float | np.number | np.bool_) or (
+        hasattr(value, "detach") and getattr(value, "shape", None) == ()
+    )
+
+
+def _text(value: Any) -> str:
+    missing = value is None or (isinstance(value, float) and value != value)
+    return "" if missing else str(value)[:_TEXT_CHARACTERS]
 
 
 def registration_id(split: str, uids: Sequence[str], columns: Sequence[MetadataColumn]) -> str:

@@ -82,6 +82,40 @@ def test_metadata_is_numbers_or_texts_and_must_have_one_value_per_sample() -> No
         metadata_columns(2, targets=None, given={"site": ["a"]})
 
 
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ([1, None, 2.5], [1.0, float("nan"), 2.5]),
+        ([True, False, True], [1.0, 0.0, 1.0]),
+        ([np.float32(1.5), np.int64(2), np.bool_(True)], [1.5, 2.0, 1.0]),
+        ([torch.tensor(1.0), torch.tensor(2), torch.tensor(3)], [1.0, 2.0, 3.0]),
+        (np.array([1, 2, None], dtype=object), [1.0, 2.0, float("nan")]),
+        (torch.arange(3), [0.0, 1.0, 2.0]),
+        (["a", None, float("nan")], ("a", "", "")),
+        ([None, None, None], ("", "", "")),
+        ([[1], [2, 3], []], ("[1]", "[2, 3]", "[]")),
+        (["1", "2", "3"], ("1", "2", "3")),
+        (np.array(["a", "b", "c"]), ("a", "b", "c")),
+        ([1, "b", 2], ("1", "b", "2")),
+        (["a" * 20_000, "b", "c"], ("a" * 10_000, "b", "c")),
+    ],
+)
+def test_metadata_may_miss_values_and_hold_anything(given: Any, expected: Any) -> None:
+    (column,) = metadata_columns(3, targets=None, given={"it": given})
+    if column.numbers is None:
+        assert column.texts == expected
+    else:
+        np.testing.assert_array_equal(column.numbers, expected)
+
+
+def test_a_long_text_does_not_make_room_for_its_length_in_every_sample() -> None:
+    texts = ["x" * 100_000, *["short"] * 999]
+    tracemalloc.start()
+    metadata_columns(1000, targets=None, given={"caption": texts})
+    assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    tracemalloc.stop()
+
+
 def test_the_same_dataset_registers_the_same_way_and_another_does_not() -> None:
     first = registration_id("train", ("0", "1"), ())
     assert first == registration_id("train", ("0", "1"), ())
@@ -97,7 +131,8 @@ def test_a_large_registration_comes_in_parts_without_a_gap() -> None:
         MetadataColumn("target", numbers=np.arange(count, dtype=np.float64)),
         MetadataColumn("site", texts=tuple(str(index % 7) for index in range(count))),
     )
-    catalog = Catalog("train", uids, columns, ("a",), "image", 0, "id")
+    names = tuple(f"{index:060d}" for index in range(5000))
+    catalog = Catalog("train", uids, columns, names, "image", 0, "id")
     parts = list(registrations(catalog))
     assert len(parts) > 2
     assert all(len(bytes(part)) <= PAYLOAD_TARGET_BYTES for part in parts)
