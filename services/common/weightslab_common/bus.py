@@ -91,6 +91,10 @@ def _servers(url: str) -> list[str]:
     return [server.strip() for server in url.split(",") if server.strip()]
 
 
+def _in_any_order(servers: list[str]) -> list[str]:
+    return secrets.SystemRandom().sample(servers, len(servers))
+
+
 def shown(url: str) -> str:
     """Addresses without the user and the password in them."""
     parts = (server.rpartition("://") for server in _servers(url))
@@ -181,6 +185,8 @@ class Bus:
         options: dict[str, Any] = {
             "name": name,
             "token": token,
+            # nats-py would draw from the process's own stream of random numbers, which is the training's.
+            "dont_randomize": True,
             "max_reconnect_attempts": -1,
             "reconnect_time_wait": 0.25,
             "connect_timeout": 5,
@@ -196,7 +202,7 @@ class Bus:
             try:
                 # A first connection is tried once per call: nats-py would otherwise never give up or report.
                 client = await nats.connect(
-                    _servers(url), **{**options, "allow_reconnect": True, "max_reconnect_attempts": 1}
+                    _in_any_order(_servers(url)), **{**options, "allow_reconnect": True, "max_reconnect_attempts": 1}
                 )
                 client.options["max_reconnect_attempts"] = -1
                 self.client, self.js, self._opened = client, client.jetstream(timeout=5), True

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import random
 import signal
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -60,6 +61,14 @@ async def test_nobody_listening_is_unavailable_and_names_the_part(bus: Bus) -> N
 async def test_no_server_is_unavailable_when_not_told_to_wait() -> None:
     with pytest.raises(Unavailable, match="no message bus"):
         await Bus.connect(f"nats://127.0.0.1:{free_port()}", name="test", wait_for_server=False)
+
+
+async def test_connecting_to_a_cluster_moves_no_stream_of_random_numbers(nats_url: str) -> None:
+    servers = ",".join([nats_url, nats_url.replace("127.0.0.1", "localhost")] * 3)
+    before = random.getstate()
+    bus = await Bus.connect(servers, name="test")
+    assert random.getstate() == before
+    await bus.close()
 
 
 async def test_a_message_id_is_stored_once(bus: Bus) -> None:
