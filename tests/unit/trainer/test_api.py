@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import weightslab as wl
@@ -29,7 +31,7 @@ from weightslab_proto.weightslab.v1 import (
     SetModeResponse,
 )
 
-from tests.unit.trainer.peers import Peer, eventually
+from tests.unit.trainer.peers import Peer, eventually, new_experiment
 from tests.unit.trainer.runs import Background, Numbered, epoch
 from tests.unit.trainer.served import Script
 
@@ -247,6 +249,44 @@ def _start(folder: Path, nats_url: str, experiment: str, *arguments: str) -> sub
     return subprocess.Popen(
         [sys.executable, str(script), *arguments], env=environment, stdout=subprocess.PIPE, text=True
     )
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_run_that_is_watched_and_served_ends_bit_identically(
+    workers: int, nats_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Augmented(Numbered):
+        def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+            features, target = super().__getitem__(index)
+            return features + torch.rand(4) * random.random() * np.random.rand(), target
+
+    def trained(*, watched: bool) -> tuple[list[torch.Tensor], float, float, float]:
+        random.seed(1)
+        np.random.seed(1)
+        torch.manual_seed(1)
+        model: nn.Module = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Dropout(0.3), nn.Linear(8, 3))
+        optimizer: torch.optim.Optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+        criterion: Any = nn.CrossEntropyLoss()
+        loader: Any = DataLoader(Augmented(20), batch_size=6, shuffle=True, num_workers=workers)
+        if watched:
+            wl.watch_model(model, norms=["gradient", "weight", "activation"])
+            wl.watch_optimizer(optimizer)
+            criterion, loader = wl.watch_loss(criterion), wl.watch_loader(loader)
+            wl.watch_hyperparameters({"lr": 0.01})
+            wl.serve(serving_cli=False, experiment=new_experiment(), checkpoint_every=3)
+        for _ in range(3):
+            for features, targets in loader:
+                optimizer.zero_grad()
+                criterion(model(features), targets).backward()
+                optimizer.step()
+        wl.stop()
+        state = [tensor.clone() for tensor in model.state_dict().values()]
+        return state, random.random(), float(np.random.rand()), torch.rand(1).item()
+
+    # Two addresses, as of a cluster.
+    monkeypatch.setenv("WL_NATS_URL", f"{nats_url},{nats_url.replace('127.0.0.1', 'localhost')}")
+    monkeypatch.setenv("WL_DATA_DIR", str(tmp_path))
+    torch.testing.assert_close(trained(watched=True), trained(watched=False), rtol=0, atol=0)
 
 
 async def test_a_notebook_goes_on_after_a_kept_run(script: Callable[..., Script]) -> None:
