@@ -29,6 +29,10 @@ log = logging.getLogger(__name__)
 
 # Above this many logits a batch is reduced where it is instead of copied.
 _HAND_OFF_LOGITS = 256 * 1024
+# Methods of a module that return it.
+_CHAINED = frozenset(
+    {"apply", "bfloat16", "cpu", "cuda", "double", "eval", "float", "half", "requires_grad_", "to", "train", "type"}
+)
 
 
 class Watched:
@@ -45,7 +49,13 @@ class Watched:
     def __getattr__(self, name: str) -> Any:
         if name == "_call":
             raise AttributeError(name)
-        return getattr(self._call, name)
+        found = getattr(self._call, name)
+        return functools.partial(self._chained, found) if name in _CHAINED else found
+
+    def _chained(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """What returns the user's callable, as `to` does, returns what watches it."""
+        result = method(*args, **kwargs)
+        return self if result is self._call else result
 
     def __call__(self, *args: Any, uids: Uids | None = None, **kwargs: Any) -> Any:
         result = self._call(*args, **kwargs)
@@ -111,6 +121,9 @@ class WatchedLoss(Watched):
     def _columns(
         self, args: tuple[Any, ...], kwargs: dict[str, Any], *, result: Any, batch: Batch | None
     ) -> tuple[dict[str, Any], Callable[[dict[str, Any]], Columns] | None]:
+        if not args and "input" in kwargs and "target" in kwargs:
+            args = (kwargs["input"], kwargs["target"])
+            kwargs = {name: value for name, value in kwargs.items() if name not in ("input", "target")}
         if batch is None or not args or not isinstance(args[0], torch.Tensor):
             return {}, None
         if not self._fits(args[0], batch):

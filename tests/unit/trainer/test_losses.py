@@ -230,3 +230,19 @@ def test_a_model_that_holds_its_watched_loss_can_be_copied_and_pickled(run: Run)
     pickled = pickle.loads(pickle.dumps(model)).criterion(outputs, targets)
     assert torch.equal(copied, pickled)
     assert run.ring.take() == []
+
+
+def test_a_criterion_that_is_moved_stays_watched(run: Run) -> None:
+    criterion = WatchedLoss(nn.CrossEntropyLoss(), run=run, name="loss", per_sample=None)
+    assert criterion.to("cpu") is criterion
+    assert criterion.eval().double() is criterion
+    assert not criterion.training
+
+
+def test_arguments_that_are_named_give_values_of_samples_too(run: Run) -> None:
+    criterion = WatchedLoss(nn.CrossEntropyLoss(label_smoothing=0.1), run=run, name="loss", per_sample=None)
+    function = WatchedLoss(functional.cross_entropy, run=run, name="function", per_sample=None)
+    criterion(input=LOGITS, target=CLASSES)
+    function(input=LOGITS, target=CLASSES, label_smoothing=0.1)
+    first, second = (record.derive(record.columns) if record.derive else record.columns for record in run.ring.take())
+    np.testing.assert_allclose(first["loss"], second["function"], rtol=1e-6)
