@@ -124,9 +124,8 @@ class Fold:
 
     def _add(self, record: Record) -> None:
         curve, point = None, 0
-        if record.result is not None:
-            result = landed(record.result)
-            value = result if isinstance(result, float) else float(np.asarray(result).reshape(-1)[0])
+        value = _number(record)
+        if value is not None:
             curve, point = self._add_point(record.moment, record.signal, value=value, deviation=float("nan"))
         if not record.columns or record.batch is None or not len(record.batch.positions):
             return
@@ -191,6 +190,19 @@ class Fold:
         values.epochs.append(np.repeat(np.array([each.batch.epoch for each in handed]), counts))
         for name, array in named.items():
             values.columns[name].append(array)
+
+
+def _number(record: Record) -> float | None:
+    """What the user's callable returned, as the point of a curve; None when it is no number."""
+    result = landed(record.result)
+    if result is None or isinstance(result, float):
+        return result
+    try:
+        return float(np.asarray(result).reshape(-1)[0])
+    except (TypeError, ValueError, IndexError, RuntimeError) as error:
+        # Whatever it is, the other records of the drain are not to go with it.
+        log.warning("%s returned a %s, which makes no curve: %s", record.signal, type(result).__name__, error)
+        return None
 
 
 def _plain(arrays: dict[str, NDArray[Any]]) -> Columns:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -128,3 +129,21 @@ def test_a_point_tells_the_deviation_of_its_samples() -> None:
     told = _told([Fold(records)])[0]["main", TRAIN_MODE, "train/loss"]
     expected = [record.columns["loss"].std(dtype=np.float64) for record in records]
     np.testing.assert_allclose([deviation for *_, deviation in told], expected, rtol=1e-12)
+
+
+class _Output(NamedTuple):
+    output: torch.Tensor
+    loss: torch.Tensor
+
+
+@pytest.mark.parametrize(
+    "returned",
+    [{"a": 1.0}, "a text", [], _Output(torch.ones(2, requires_grad=True), torch.ones((), requires_grad=True))],
+)
+def test_what_is_no_number_makes_no_curve_and_costs_the_others_nothing(
+    returned: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    odd = Record(Moment("main", TRAIN_MODE, 3), "val/odd", returned, None, {}, None, ready=None)
+    records = _records(1, ["train", "train"])
+    assert _told([Fold([records[0], odd, records[1]])]) == _told([Fold(records)])
+    assert "val/odd returned a" in caplog.text
