@@ -344,6 +344,16 @@ class Publisher:
                 await self._bus.store(message.subject, message.payload, message_id=message.message_id)
                 self._refused = False
                 return True
+            except nats.errors.MaxPayloadError:
+                # It will never go, and everything else waits behind it.
+                log.error(
+                    "%s takes %d bytes, more than the bus takes in a message, and is left out; "
+                    "raise max_payload of NATS, or register less text with a sample or a class",
+                    message.message_id,
+                    len(message.payload),
+                )
+                self._dropped_values += 1
+                return True
             except _BUS_ERRORS as error:
                 self._refused = True
                 log.debug("%s is not stored yet: %s", message.message_id, error)

@@ -18,6 +18,7 @@ import nats.js.errors
 import pytest
 import torch
 import weightslab as wl
+from torch.utils.data import DataLoader
 from weightslab.records import TRAIN_MODE
 from weightslab_common import embedded, subjects
 from weightslab_common.bus import Bus
@@ -26,6 +27,7 @@ from weightslab_proto.weightslab.v1 import PauseRequest, PauseResponse, RunState
 
 from tests.support.processes import Process, accepts, wait_until
 from tests.unit.trainer.peers import Peer, eventually, new_experiment
+from tests.unit.trainer.runs import Numbered
 from tests.unit.trainer.served import TRAIN_COUNT, VAL_COUNT, Script
 
 MakeScript = Callable[..., Script]
@@ -102,6 +104,20 @@ async def test_values_that_the_user_logs_are_published_by_uid(script: MakeScript
     wl.log_sample_signals(["3", 1], split="val", hardness=[0.5, 0.25])
     running.end()
     assert sorted(await peer.values("val/hardness")) == [(0, 1, 0.25), (0, 3, 0.5)]
+
+
+async def test_what_is_too_large_for_the_bus_is_left_out_and_counted_and_the_rest_goes_on(
+    script: MakeScript, peer: Peer, caplog: pytest.LogCaptureFixture
+) -> None:
+    running = script()
+    await peer.attached()
+    huge = DataLoader(Numbered(2), batch_size=2)
+    wl.watch_loader(huge, split="huge", class_names=[f"{number}{'x' * 10_000}" for number in range(900)])
+    await peer.status_when(lambda status: status.dropped_values == 1, what="the registration was counted")
+    wl.log_sample_signals([1], split="val", hardness=[0.25])
+    running.end()
+    assert await peer.values("val/hardness") == [(0, 1, 0.25)]
+    assert "max_payload" in caplog.text
 
 
 async def test_logged_values_are_those_of_the_call_whatever_the_loop_does_to_its_tensors(
