@@ -8,6 +8,7 @@ from collections.abc import Callable
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from weightslab_gateway.connections import Connections, Patience
+from weightslab_gateway.gathered import Gathered
 from weightslab_gateway.protocol_grpcweb.handler import ABORT_EXTENSION
 from weightslab_gateway.single_port import FirstBytes, MakeProtocol
 
@@ -25,7 +26,7 @@ class HttpConnection(HttpToolsProtocol):
         self._patience.start(transport)
         if self.counted is not None:
             self.counted.opened(transport)
-        super().connection_made(transport)
+        super().connection_made(Gathered(transport))
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._patience.stop()
