@@ -6,11 +6,10 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
-from weightslab_common import subjects
 from weightslab_common.bus import Bus
 from weightslab_common.errors import Unavailable, WeightsLabError
+from weightslab_common.ledger_health import ledger_health
 from weightslab_common.service import end
-from weightslab_proto.weightslab.bus.v1 import LedgerHealthRequest, LedgerHealthResponse
 
 from weightslab_gateway.directory import Directory
 
@@ -50,13 +49,7 @@ def ledger_gone(bus: Bus, experiment: str) -> Gone:
     async def gone() -> bool:
         nonlocal owner
         try:
-            health = await bus.request(
-                subjects.ledger(experiment, "health"),
-                LedgerHealthRequest(),
-                LedgerHealthResponse,
-                timeout_secs=LOOK_TIMEOUT_SECS,
-                part="ledger",
-            )
+            health = await ledger_health(bus, experiment, timeout_secs=LOOK_TIMEOUT_SECS)
         except Unavailable:
             # Nobody listens. Without a bus the request itself has failed.
             return bus.connected

@@ -16,14 +16,10 @@ from nats.aio.subscription import Subscription
 from weightslab_common import subjects
 from weightslab_common.bus import Bus
 from weightslab_common.errors import WeightsLabError
+from weightslab_common.ledger_health import ledger_health
 from weightslab_common.messages import parsed
 from weightslab_common.service import bounded, end, stop_if_cancelled
-from weightslab_proto.weightslab.bus.v1 import (
-    EditEvent,
-    LedgerHealthRequest,
-    LedgerHealthResponse,
-    LiveUpdate,
-)
+from weightslab_proto.weightslab.bus.v1 import EditEvent, LiveUpdate
 from weightslab_proto.weightslab.v1 import (
     Edit,
     GetCurvesRequest,
@@ -204,13 +200,7 @@ class Hub:
     async def _look(self) -> None:
         """Ask whether the ledger and its store answer; load once they do."""
         try:
-            health = await self._bus.request(
-                subjects.ledger(self.experiment, "health"),
-                LedgerHealthRequest(),
-                LedgerHealthResponse,
-                timeout_secs=LOOK_TIMEOUT_SECS,
-                part="ledger",
-            )
+            health = await ledger_health(self._bus, self.experiment, timeout_secs=LOOK_TIMEOUT_SECS)
             self._parts = _Parts(ledger=True, store=health.store_connected)
             if not self._loaded.is_set():
                 await self._load()

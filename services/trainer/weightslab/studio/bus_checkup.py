@@ -11,12 +11,8 @@ from weightslab_common import subjects
 from weightslab_common.bus import STATUS_STREAM, Bus, shown
 from weightslab_common.bus_tls import told_context
 from weightslab_common.errors import Unavailable, WeightsLabError
-from weightslab_proto.weightslab.bus.v1 import (
-    LedgerHealthRequest,
-    LedgerHealthResponse,
-    ListLedgerExperimentsRequest,
-    ListLedgerExperimentsResponse,
-)
+from weightslab_common.ledger_health import ledger_health
+from weightslab_proto.weightslab.bus.v1 import ListLedgerExperimentsRequest, ListLedgerExperimentsResponse
 from weightslab_proto.weightslab.v1 import RunStatus
 
 from weightslab.studio.findings import Finding, Health, well
@@ -73,16 +69,9 @@ async def _ledger(bus: Bus) -> Finding:
 async def _ledger_version(bus: Bus, experiment: str) -> str:
     """The version of the ledger that holds an experiment; empty when it does not tell."""
     try:
-        health = await bus.request(
-            subjects.ledger(experiment, "health"),
-            LedgerHealthRequest(),
-            LedgerHealthResponse,
-            timeout_secs=ANSWER_SECS,
-            part="ledger",
-        )
+        return (await ledger_health(bus, experiment, timeout_secs=ANSWER_SECS)).version
     except WeightsLabError:
         return ""
-    return health.version
 
 
 async def _trainers(bus: Bus) -> list[Finding]:
