@@ -8,6 +8,7 @@ import queue
 import threading
 import time
 from abc import ABC, abstractmethod
+from asyncio.selector_events import _SelectorSocketTransport  # type: ignore[attr-defined]
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import aclosing
 from pathlib import Path
@@ -39,6 +40,7 @@ from weightslab_proto.weightslab.v1 import (
 from tests.compliance.slow_ledger import PAGE_POINTS, PAGES, SlowLedger
 from tests.support.studio import TOKEN
 from tests.unit.gateway.conftest import Gateway, running_gateway
+from tests.unit.gateway.peers import points
 
 MAX_MESSAGE_BYTES = 1024**2
 UNICODE = 'Zürich 日本 🙂 "quoted" %41'
@@ -337,6 +339,53 @@ async def test_messages_are_taken_up_to_the_limit(client: Client, steady: str, o
     else:
         reply, _ = await client.unary(QUERY, request, METADATA)
         assert len(reply.uids[0]) == len(request.filter)
+
+
+async def test_a_large_reply_is_compressed_for_clients_that_take_that(
+    client: Client, gateway: Gateway, steady: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent_bytes = 0
+    sends = _SelectorSocketTransport.write
+
+    def write(self: _SelectorSocketTransport, data: bytes) -> None:
+        nonlocal sent_bytes
+        if self.get_extra_info("sockname")[1] == gateway.grpc_port:
+            sent_bytes += len(data)
+        sends(self, data)
+
+    monkeypatch.setattr(_SelectorSocketTransport, "write", write)
+    request = QuerySamplesRequest(experiment=steady, filter="page of samples " * 20_000)
+    reply, _ = await client.unary(QUERY, request, METADATA)
+    assert reply.uids == [request.filter]
+    # grpclib says nothing of compression, and knows no compressed message.
+    takes_gzip = not isinstance(client, Grpclib)
+    assert (sent_bytes < len(request.filter) / 10) is takes_gzip
+
+
+async def test_a_compressed_stream_comes_whole(client: Client, steady: str) -> None:
+    steps, values = points(0, PAGE_POINTS * PAGES)
+    chunks = [chunk async for chunk in client.stream(EXPORT, ExportPointsRequest(experiment=steady), METADATA)]
+    assert b"".join(chunk.steps for chunk in chunks) == steps
+    assert b"".join(chunk.values for chunk in chunks) == values
+
+
+@pytest.mark.parametrize("over", [0, 1])
+async def test_compressed_requests_are_limited_by_what_they_unpack_to(gateway: Gateway, steady: str, over: int) -> None:
+    overhead = len(bytes(QuerySamplesRequest(experiment=steady, filter="x" * (MAX_MESSAGE_BYTES // 2))))
+    overhead -= MAX_MESSAGE_BYTES // 2
+    request = QuerySamplesRequest(experiment=steady, filter="x" * (MAX_MESSAGE_BYTES - overhead + over))
+    async with grpc.aio.insecure_channel(
+        f"127.0.0.1:{gateway.grpc_port}", compression=grpc.Compression.Gzip
+    ) as channel:
+        ask = channel.unary_unary(
+            QUERY[0], request_serializer=bytes, response_deserializer=QuerySamplesResponse().parse
+        )
+        if over:
+            with pytest.raises(grpc.aio.AioRpcError, match="unpacks to more") as refused:
+                await ask(request, metadata=_pairs(METADATA))
+            assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        else:
+            assert (await ask(request, metadata=_pairs(METADATA))).uids == [request.filter]
 
 
 async def _until(gateway: Gateway, metric: str, value: float) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import gzip
+import os
 
 import pytest
 from betterproto.lib.google.protobuf import Any
@@ -11,9 +13,17 @@ from grpclib.const import Status
 from hypothesis import given
 from hypothesis import strategies as st
 from weightslab_common.errors import InvalidArgument, ResourceExhausted, Unimplemented
-from weightslab_gateway.protocol.compression import accepts_gzip, compress, decompress
+from weightslab_gateway.protocol import compression
+from weightslab_gateway.protocol.compression import (
+    MAX_INLINE_BYTES,
+    MIN_COMPRESSED_BYTES,
+    accepts_gzip,
+    compress,
+    decompress,
+    reply_frame,
+)
 from weightslab_gateway.protocol.deadline import deadline_of, parse_timeout_secs
-from weightslab_gateway.protocol.frame import Frame
+from weightslab_gateway.protocol.frame import Frame, encode_frame
 from weightslab_gateway.protocol.metadata import request_metadata
 from weightslab_gateway.protocol.status import MAX_MESSAGE_CHARACTERS, failure, status_fields
 from weightslab_gateway.protocol_grpc.content_type import is_accepted
@@ -87,6 +97,39 @@ def test_what_is_no_gzip_is_refused(payload: bytes) -> None:
 def test_another_encoding_is_unimplemented() -> None:
     with pytest.raises(Unimplemented, match="snappy"):
         decompress(Frame(1, b"x"), encoding="snappy", max_bytes=10)
+
+
+LETTERS = b"".join(b"sample %d of many; " % number for number in range(10_000))
+
+
+@pytest.mark.parametrize("size_bytes", [MIN_COMPRESSED_BYTES, MAX_INLINE_BYTES, MAX_INLINE_BYTES + 1])
+async def test_a_reply_that_shrinks_is_compressed_for_who_takes_that(size_bytes: int) -> None:
+    message = LETTERS[:size_bytes]
+    frame = await reply_frame(message, gzip_taken=True)
+    assert frame[0] == 1
+    assert len(frame) < size_bytes / 2
+    assert gzip.decompress(frame[5:]) == message
+    assert await reply_frame(message, gzip_taken=False) == encode_frame(message)
+
+
+async def test_a_reply_that_is_short_or_does_not_shrink_goes_as_it_is() -> None:
+    for message in (LETTERS[: MIN_COMPRESSED_BYTES - 1], os.urandom(MAX_INLINE_BYTES), os.urandom(1_000_000)):
+        assert await reply_frame(message, gzip_taken=True) == encode_frame(message)
+
+
+async def test_what_begins_well_and_is_not_smaller_in_all_goes_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    message = os.urandom(300_000)
+    monkeypatch.setattr(compression, "WORTH_RATIO", 2.0)
+    assert await reply_frame(message, gzip_taken=True) == encode_frame(message)
+
+
+async def test_other_calls_go_on_while_a_long_reply_is_compressed() -> None:
+    compressing = asyncio.create_task(reply_frame(LETTERS * 20, gzip_taken=True))
+    turns = 0
+    while not compressing.done():
+        await asyncio.sleep(0)
+        turns += 1
+    assert turns > 10
 
 
 def test_gzip_is_used_only_when_it_is_named() -> None:

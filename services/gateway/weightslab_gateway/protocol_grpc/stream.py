@@ -15,8 +15,8 @@ from weightslab_common.errors import DeadlineExceeded, InvalidArgument
 
 from weightslab_gateway.encoded import payload_of
 from weightslab_gateway.protocol.call import Call, CallerGone, CallerStuck, Limits, parse_message
-from weightslab_gateway.protocol.compression import decompress
-from weightslab_gateway.protocol.frame import HEADER_BYTES, Frame, encode_frame, parse_header
+from weightslab_gateway.protocol.compression import accepts_gzip, decompress, reply_frame
+from weightslab_gateway.protocol.frame import HEADER_BYTES, Frame, parse_header
 from weightslab_gateway.protocol.metadata import request_metadata
 from weightslab_gateway.protocol.status import status_fields
 from weightslab_gateway.protocol_grpc.headers import response_headers
@@ -43,6 +43,7 @@ class GrpcCall(Call):
         self._stream = stream
         self._handler = handler
         self._encoding = headers.get("grpc-encoding", "identity")
+        self._gzip_taken = accepts_gzip(headers.get("grpc-accept-encoding", ""))
         self._limits = limits
         self._started = False
         self._received_count = 0
@@ -79,22 +80,26 @@ class GrpcCall(Call):
             raise InvalidArgument("the request ends within a frame") from error
 
     async def send_message(self, message: betterproto.Message) -> None:
+        frame = await reply_frame(payload_of(message), gzip_taken=self._gzip_taken)
         try:
             async with asyncio.timeout(self._limits.send_timeout_secs):
                 if not self._started:
                     self._started = True
-                    await self._stream.send_headers(response_headers(self.initial_metadata))
-                await self._stream.send_data(encode_frame(payload_of(message)))
+                    await self._stream.send_headers(self._headers())
+                await self._stream.send_data(frame)
         except TimeoutError:
             raise CallerStuck(f"no message was taken within {self._limits.send_timeout_secs:g} s") from None
         except H2Error as error:
             raise CallerGone(str(error)) from error
 
+    def _headers(self) -> list[tuple[str, str]]:
+        return response_headers(self.initial_metadata, compressed=self._gzip_taken)
+
     async def finish(self, error: GRPCError | None) -> None:
         """Send the trailers, and tell the caller to send nothing more. Raises CallerGone."""
         fields = status_fields(error)
         if not self._started:
-            fields = response_headers(self.initial_metadata) + fields
+            fields = self._headers() + fields
         try:
             async with asyncio.timeout(self._limits.finish_timeout_secs):
                 await self._stream.send_headers(fields, end_stream=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from weightslab_gateway.protocol.compression import ACCEPTED_ENCODINGS
+from weightslab_gateway.protocol.compression import ACCEPTED_ENCODINGS, GZIP
 from weightslab_gateway.protocol_grpcweb.content_type import ContentType
 
 RawHeaders = list[tuple[bytes, bytes]]
@@ -20,7 +20,7 @@ def encode_headers(fields: Mapping[str, str]) -> RawHeaders:
 
 
 def response_headers(content_type: ContentType, metadata: Mapping[str, str], *, compressed: bool) -> RawHeaders:
-    """The fields before the first frame."""
+    """The fields before the first frame; `compressed`: that messages may be."""
     fields = {
         "content-type": content_type.header,
         "cache-control": "no-store",
@@ -28,5 +28,5 @@ def response_headers(content_type: ContentType, metadata: Mapping[str, str], *, 
         **metadata,
     }
     if compressed:
-        fields["grpc-encoding"] = "gzip"
+        fields["grpc-encoding"] = GZIP
     return encode_headers(fields)

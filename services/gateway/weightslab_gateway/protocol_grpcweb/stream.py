@@ -15,8 +15,8 @@ from weightslab_common.errors import DeadlineExceeded, InvalidArgument, Resource
 
 from weightslab_gateway.encoded import payload_of
 from weightslab_gateway.protocol.call import Call, CallerGone, CallerStuck, Limits, parse_message
-from weightslab_gateway.protocol.compression import MIN_COMPRESSED_BYTES, accepts_gzip, compress, decompress
-from weightslab_gateway.protocol.frame import COMPRESSED_FLAG, Frame, FrameReader, encode_frame
+from weightslab_gateway.protocol.compression import accepts_gzip, decompress, reply_frame
+from weightslab_gateway.protocol.frame import Frame, FrameReader
 from weightslab_gateway.protocol.metadata import request_metadata
 from weightslab_gateway.protocol.status import status_fields
 from weightslab_gateway.protocol_grpcweb.content_type import ContentType
@@ -55,7 +55,7 @@ class WebCall(Call):
         self._handler = handler
         self._content_type = content_type
         self._encoding = headers.get("grpc-encoding", "identity")
-        self._compresses = accepts_gzip(headers.get("grpc-accept-encoding", ""))
+        self._gzip_taken = accepts_gzip(headers.get("grpc-accept-encoding", ""))
         self._limits = limits
         self._frames = FrameReader(max_bytes=limits.max_message_bytes)
         self._text = TextReader() if content_type.text else None
@@ -119,11 +119,8 @@ class WebCall(Call):
             pass
 
     async def send_message(self, message: betterproto.Message) -> None:
-        payload = payload_of(message)
-        flags = 0
-        if self._compresses and len(payload) >= MIN_COMPRESSED_BYTES:
-            payload, flags = compress(payload), COMPRESSED_FLAG
-        await self._write(encode_frame(payload, flags=flags), timeout_secs=self._limits.send_timeout_secs)
+        frame = await reply_frame(payload_of(message), gzip_taken=self._gzip_taken)
+        await self._write(frame, timeout_secs=self._limits.send_timeout_secs)
 
     async def finish(self, error: GRPCError | None) -> None:
         """Send the trailers and end the response. Raises CallerGone."""
@@ -135,7 +132,7 @@ class WebCall(Call):
             async with asyncio.timeout(timeout_secs):
                 if not self._started:
                     self._started = True
-                    headers = response_headers(self._content_type, self.initial_metadata, compressed=self._compresses)
+                    headers = response_headers(self._content_type, self.initial_metadata, compressed=self._gzip_taken)
                     await self._send({"type": "http.response.start", "status": 200, "headers": headers})
                 body = encode_text(data) if self._text else data
                 # ASGI's send returns when the server's buffer has room: that is the backpressure.
