@@ -46,10 +46,11 @@ from weightslab_gateway.watch import check_request, watch
 class ExperimentService(Served, ExperimentServiceBase):
     """Answers from the directory and the hubs; commands go to the trainer."""
 
-    def __init__(self, *, peers: Peers, directory: Directory, hubs: Hubs) -> None:
+    def __init__(self, *, peers: Peers, directory: Directory, hubs: Hubs, max_watch_secs: float) -> None:
         self._peers = peers
         self._directory = directory
         self._hubs = hubs
+        self._max_watch_secs = max_watch_secs
 
     async def list_experiments(self, request: ListExperimentsRequest) -> ListExperimentsResponse:
         return ListExperimentsResponse(experiments=await self._directory.experiments())
@@ -62,7 +63,7 @@ class ExperimentService(Served, ExperimentServiceBase):
         experiment = experiment_slug(request.experiment)
         await self._directory.require(experiment)
         async with self._hubs.viewer(experiment) as hub:
-            async for reply in watch(hub, request):
+            async for reply in watch(hub, request, max_secs=self._max_watch_secs):
                 # Only its bytes are asked for, and they are those of a WatchResponse.
                 yield cast("WatchResponse", reply)
 

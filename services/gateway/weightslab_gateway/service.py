@@ -136,7 +136,7 @@ async def serve(settings: GatewaySettings, sockets: Sockets) -> AsyncIterator[No
         stack.push_async_callback(hubs.close)
         doors = Doors(tokens, calls_per_sec=settings.max_calls_per_sec)
         guard = Guard(doors=doors, metrics=metrics, max_calls=settings.max_calls)
-        mapping = guard.wrap(_services(bus, directory, hubs))
+        mapping = guard.wrap(_services(bus, directory, hubs, max_watch_secs=settings.max_watch_secs))
         limits = Limits(max_message_bytes=settings.max_message_bytes, send_timeout_secs=settings.send_timeout_secs)
         connections = Connections(max_count=settings.max_connections, metrics=metrics)
         grpc = GrpcServer(mapping, limits=limits, counted=connections)
@@ -172,11 +172,11 @@ async def serve(settings: GatewaySettings, sockets: Sockets) -> AsyncIterator[No
         yield
 
 
-def _services(bus: Bus, directory: Directory, hubs: Hubs) -> list[Servable]:
+def _services(bus: Bus, directory: Directory, hubs: Hubs, *, max_watch_secs: float) -> list[Servable]:
     peers = Peers(bus, directory)
     descriptors = Descriptors.of_api()
     return [
-        ExperimentService(peers=peers, directory=directory, hubs=hubs),
+        ExperimentService(peers=peers, directory=directory, hubs=hubs, max_watch_secs=max_watch_secs),
         SampleService(peers=peers),
         SignalService(peers=peers),
         Health(descriptors.services, is_ready=lambda: bus.connected),

@@ -89,6 +89,13 @@ class GatewaySettings(BusSettings, DataSettings, StopSettings):
         description="A client that does not take a message for so long is dropped.",
     )
 
+    max_watch_secs: float = Field(
+        3600.0,
+        gt=0,
+        validation_alias="WL_MAX_WATCH_SECS",
+        description="A `Watch` stream ends in order within this; its viewer calls again and goes on where it stood.",
+    )
+
     @field_validator("allowed_origins", "allowed_hosts", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:

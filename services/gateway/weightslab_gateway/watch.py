@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import dataclasses
 import logging
+import random
 import time
 from collections.abc import AsyncIterator
 
@@ -23,6 +24,8 @@ MAX_POSITIONS = 10_000
 # After so long without news a viewer gets an empty message: silence beyond it means a lost connection, to the viewer
 # and to whatever closes idle connections on the way.
 HEARTBEAT_SECS = 15.0
+# Of the longest time that a stream may last, so that viewers who came together do not all call again together.
+LEAST_SHARE = 0.75
 
 
 class Pace:
@@ -50,12 +53,14 @@ def check_request(request: WatchRequest) -> float:
     return request.max_rate_hz or MAX_RATE_HZ
 
 
-async def watch(hub: Hub, request: WatchRequest) -> AsyncIterator[Encoded]:
-    """Messages for one viewer: the snapshot, the edits it has missed, then what changes.
+async def watch(hub: Hub, request: WatchRequest, *, max_secs: float) -> AsyncIterator[Encoded]:
+    """Messages for one viewer: the snapshot, the edits it has missed, then what changes, for at most `max_secs`.
 
+    A viewer may be long gone behind a proxy that takes whatever is sent to it; who is there calls again.
     Raises ResourceExhausted for a viewer that falls too far behind.
     """
     pace = Pace(check_request(request))
+    ends_at = time.monotonic() + max_secs * random.uniform(LEAST_SHARE, 1)  # noqa: S311
     asked = hub.feed.resume(request.positions, request.revision, resumed=request.resumed)
     try:
         await hub.extend_tails(dict(asked.counts))
@@ -82,8 +87,10 @@ async def watch(hub: Hub, request: WatchRequest) -> AsyncIterator[Encoded]:
                 yield Encoded.of(WatchResponse(edits=edits))
         caught_up = edits_known
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(HEARTBEAT_SECS):
+            async with asyncio.timeout(min(HEARTBEAT_SECS, ends_at - time.monotonic())):
                 await hub.wait_for_news(position)
+        if time.monotonic() >= ends_at:
+            return
         await _keep_pace(hub, position, pace)
 
 

@@ -9,12 +9,14 @@ import pytest
 from grpclib.client import Channel
 from weightslab_common.embedded import free_port
 from weightslab_gateway.protocol_grpc import server
-from weightslab_proto.weightslab.v1 import WatchRequest
+from weightslab_proto.weightslab.v1 import WatchRequest, WatchResponse
 
+from tests.support.grpcweb import GrpcWebClient
 from tests.support.proxy import FaultyProxy, Trouble
 from tests.support.studio import TOKEN, Api
 from tests.unit.gateway.conftest import running_gateway
 from tests.unit.gateway.peers import LedgerPeer
+from tests.unit.gateway.test_watch import WATCH
 
 
 async def test_a_viewer_behind_a_silent_network_is_given_up_and_one_that_is_idle_is_not(
@@ -46,3 +48,23 @@ async def test_a_viewer_behind_a_silent_network_is_given_up_and_one_that_is_idle
                         pass
         finally:
             await asyncio.to_thread(proxy.stop)
+
+
+async def test_a_web_viewer_behind_a_proxy_that_swallows_everything_stays_for_a_bounded_time(
+    nats_url: str, tmp_path: Path, ledger: LedgerPeer
+) -> None:
+    async with running_gateway(nats_url, tmp_path, max_watch_secs=2.0) as gateway:
+        proxy = FaultyProxy(gateway.web_port, free_port())
+        await asyncio.to_thread(proxy.start)
+        web = GrpcWebClient(f"http://127.0.0.1:{proxy.port}", token=TOKEN)
+        try:
+            vanishing = web.stream(WATCH, WatchRequest(experiment=ledger.experiment), WatchResponse)
+            await anext(vanishing)
+            await asyncio.to_thread(proxy.trouble, Trouble(silent=True))
+            async with asyncio.timeout(30):
+                while await gateway.metric("wl_gateway_viewers "):  # noqa: ASYNC110
+                    # Without news, too: nothing here would ever fail to be sent.
+                    await asyncio.sleep(0.05)
+        finally:
+            await asyncio.to_thread(proxy.stop)
+            await web.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -30,6 +31,10 @@ class Viewer:
         self.values = b""
         self.point_count = 0
         self.revisions: list[int] = []
+
+    def go_on(self, other: Viewer) -> None:
+        """Read the stream of another from now on."""
+        self._stream = other._stream
 
     @property
     def held_count(self) -> int:
@@ -364,3 +369,61 @@ async def test_a_viewer_that_comes_back_before_any_ledger_answers_is_told_every_
         await ledger.edit()
         await viewer.until(lambda: len(viewer.revisions) >= 4)
     assert viewer.revisions == [3, 4, 5, 6]
+
+
+async def test_a_stream_ends_in_its_time_and_the_next_loses_and_doubles_nothing(
+    nats_url: str, tmp_path: Path, ledger: LedgerPeer, transport: str
+) -> None:
+    async with running_gateway(nats_url, tmp_path, max_watch_secs=0.4) as gateway:
+        viewer = Viewer(aiter(_no_replies()))
+        streams = 0
+        while streams < 4:
+            held = [CurvePosition(key=LOSS, point_count=viewer.held_count)] if viewer.held_count else []
+            revision = viewer.revisions[-1] if viewer.revisions else 0
+            request = WatchRequest(
+                experiment=ledger.experiment, positions=held, revision=revision, resumed=bool(viewer.replies)
+            )
+            async with watching(gateway, request, transport) as stream:
+                viewer.go_on(stream)
+                await viewer.read()
+                with contextlib.suppress(StopAsyncIteration):
+                    while True:
+                        await ledger.grow(1)
+                        await ledger.edit()
+                        await viewer.read()
+            streams += 1
+            # What happens while nobody watches.
+            await ledger.grow(3)
+            await ledger.edit()
+        held = [CurvePosition(key=LOSS, point_count=viewer.held_count)]
+        request = WatchRequest(
+            experiment=ledger.experiment, positions=held, revision=viewer.revisions[-1], resumed=True
+        )
+        async with watching(gateway, request, transport) as stream:
+            viewer.go_on(stream)
+            await viewer.until(
+                lambda: viewer.held_count == ledger.point_count and viewer.revisions[-1] == ledger.revision
+            )
+        assert await gateway.metric("wl_gateway_viewers ") == 0
+    assert (viewer.steps, viewer.values) == points(0, ledger.point_count)
+    assert viewer.revisions == list(range(1, ledger.revision + 1))
+
+
+async def _no_replies() -> AsyncIterator[WatchResponse]:
+    return
+    yield
+
+
+async def test_streams_that_began_together_do_not_end_together(
+    nats_url: str, tmp_path: Path, ledger: LedgerPeer
+) -> None:
+    async with running_gateway(nats_url, tmp_path, max_watch_secs=2.0) as gateway, gateway.api() as api:
+
+        async def lasted_secs() -> float:
+            began = time.monotonic()
+            async for _ in api.experiments.watch(WatchRequest(experiment=ledger.experiment)):
+                pass
+            return time.monotonic() - began
+
+        lasted = await asyncio.gather(*(lasted_secs() for _ in range(20)))
+    assert max(lasted) - min(lasted) > 0.1

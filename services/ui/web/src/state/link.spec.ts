@@ -46,6 +46,7 @@ describe('Link', () => {
       [1, 2, new Error('gone')],
       [new Error('still gone')],
       [3],
+      [],
     ]);
     link.start();
     await done;
@@ -62,6 +63,15 @@ describe('Link', () => {
       'waiting: The stream of changes ended.',
       'connecting',
     ]);
+  });
+
+  it('goes on at once, without a word, after a stream that has come to its time', async () => {
+    const { link, states, messages, done } = scripted([[1, 2], [3], [4, new Error('gone')]]);
+    link.start();
+    await done;
+    link.stop();
+    expect(messages).toEqual([1, 2, 3, 4]);
+    expect(states).toEqual(['connecting', 'live', 'waiting: gone', 'connecting']);
   });
 
   it('rests without a word from the stream that was open', async () => {

@@ -24,7 +24,10 @@ export function backoffMs(attempt: number, random: number): number {
   return full * (0.8 + 0.4 * random);
 }
 
-/** Keeps a stream open: opens it again after a wait that grows, from where it stood. */
+/**
+ * Keeps a stream open: opens it again from where it stood, after a wait that grows. A stream that ends without an error
+ * has only come to its time, and goes on at once without a word.
+ */
 export class Link<T> {
   private readonly options: LinkOptions<T>;
   private running: AbortController | null = null;
@@ -59,15 +62,18 @@ export class Link<T> {
   private async run(signal: AbortSignal): Promise<void> {
     let attempt = 0;
     while (!signal.aborted) {
-      this.options.onState({ kind: 'connecting' });
+      if (attempt !== -1) this.options.onState({ kind: 'connecting' });
       let reason = 'The stream of changes ended.';
+      let told = false;
       try {
         for await (const message of this.options.open(signal)) {
           if (signal.aborted) return;
+          told = true;
           if (attempt !== -1) this.options.onState({ kind: 'live' });
           attempt = -1;
           this.options.onMessage(message);
         }
+        if (told) continue;
       } catch (error) {
         reason = this.options.reason(error);
       }

@@ -39,7 +39,13 @@ async function* watch(signal: AbortSignal): AsyncIterable<WatchResponse> {
     );
   }
   yield* api().experiments.watch(
-    { experiment, maxRateHz: 10, positions: positions(), revision: view.liveRevision.value },
+    {
+      experiment,
+      maxRateHz: 10,
+      positions: positions(),
+      revision: view.liveRevision.value,
+      resumed: run.experiment.value !== null,
+    },
     { signal, timeoutMs: 0 },
   );
 }
