@@ -118,7 +118,9 @@ class Soak:
         def count(message: bytes, at: float) -> None:
             self.counts["messages"] += 1
 
-        self._web.append(await open_viewer(self._studio.web_port, EXPERIMENT, token=TOKEN, on_message=count))
+        viewer = await open_viewer(self._studio.web_port, EXPERIMENT, token=TOKEN, on_message=count)
+        # Not in one line: the list may be another one by now.
+        self._web.append(viewer)
 
     async def _watch(self) -> None:
         with contextlib.suppress(*EXPECTED):
@@ -127,9 +129,10 @@ class Soak:
                     self.counts["messages"] += 1
 
     async def _leave(self, count: int) -> None:
-        for viewer in self._web[: count // 2 + 1]:
+        going, staying = self._web[: count // 2 + 1], self._web[count // 2 + 1 :]
+        for viewer in going + [viewer for viewer in staying if viewer.ended]:
             viewer.close()
-        self._web = [viewer for viewer in self._web[count // 2 + 1 :] if not viewer.ended]
+        self._web = [viewer for viewer in staying if not viewer.ended]
         leaving = list(itertools.islice(self._grpc, count // 2 + 1))
         for task in leaving:
             task.cancel()
