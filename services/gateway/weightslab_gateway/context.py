@@ -15,6 +15,8 @@ class CallContext:
 
     role: Role
     deadline: Deadline | None
+    # Over HTTP/1.1, here or at a proxy that translates: nobody can be asked there whether he is still reading.
+    from_web: bool = False
 
 
 _current: ContextVar[CallContext] = ContextVar("weightslab_gateway_call")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator
 from typing import cast
 
@@ -36,6 +37,7 @@ from weightslab_proto.weightslab.v1 import (
     WatchResponse,
 )
 
+from weightslab_gateway.context import current_call
 from weightslab_gateway.directory import Directory
 from weightslab_gateway.hubs import Hubs
 from weightslab_gateway.peers import Peers
@@ -63,7 +65,9 @@ class ExperimentService(Served, ExperimentServiceBase):
         experiment = experiment_slug(request.experiment)
         await self._directory.require(experiment)
         async with self._hubs.viewer(experiment) as hub:
-            async for reply in watch(hub, request, max_secs=self._max_watch_secs):
+            # Over HTTP/2 a viewer who is gone is noticed by PING.
+            max_secs = self._max_watch_secs if current_call().from_web else math.inf
+            async for reply in watch(hub, request, max_secs=max_secs):
                 # Only its bytes are asked for, and they are those of a WatchResponse.
                 yield cast("WatchResponse", reply)
 

@@ -112,7 +112,7 @@ class Guard:
         if len(self._running) >= self._max_calls:
             raise ResourceExhausted(f"{self._max_calls} calls run already, which is the limit; try again later")
         role = authorize(path, call.metadata.get("authorization", ""), self._doors, host=host_of(call.peer))
-        enter_call(CallContext(role=role, deadline=call.deadline))
+        enter_call(CallContext(role=role, deadline=call.deadline, from_web=call.from_web))
         task = asyncio.current_task()
         assert task is not None
         self._running[task] = handler.cardinality.server_streaming

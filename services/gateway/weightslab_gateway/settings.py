@@ -93,7 +93,7 @@ class GatewaySettings(BusSettings, DataSettings, StopSettings):
         3600.0,
         gt=0,
         validation_alias="WL_MAX_WATCH_SECS",
-        description="A `Watch` stream ends in order within this; its viewer calls again and goes on where it stood.",
+        description="A `Watch` stream over gRPC-Web ends in order within this; its viewer goes on in the next one.",
     )
 
     @field_validator("allowed_origins", "allowed_hosts", mode="before")

@@ -15,6 +15,7 @@ from weightslab_common.bus import Bus
 from weightslab_proto.weightslab.v1 import CurvePosition, WatchRequest, WatchResponse
 
 from tests.support.grpcweb import BINARY, TEXT
+from tests.support.studio import TOKEN
 from tests.unit.gateway.conftest import Gateway, running_gateway
 from tests.unit.gateway.peers import LOSS, LedgerPeer, TrainerPeer, points
 
@@ -371,7 +372,8 @@ async def test_a_viewer_that_comes_back_before_any_ledger_answers_is_told_every_
     assert viewer.revisions == [3, 4, 5, 6]
 
 
-async def test_a_stream_ends_in_its_time_and_the_next_loses_and_doubles_nothing(
+@pytest.mark.parametrize("transport", [BINARY, TEXT])
+async def test_a_web_stream_ends_in_its_time_and_the_next_loses_and_doubles_nothing(
     nats_url: str, tmp_path: Path, ledger: LedgerPeer, transport: str
 ) -> None:
     async with running_gateway(nats_url, tmp_path, max_watch_secs=0.4) as gateway:
@@ -417,13 +419,32 @@ async def _no_replies() -> AsyncIterator[WatchResponse]:
 async def test_streams_that_began_together_do_not_end_together(
     nats_url: str, tmp_path: Path, ledger: LedgerPeer
 ) -> None:
-    async with running_gateway(nats_url, tmp_path, max_watch_secs=2.0) as gateway, gateway.api() as api:
+    async with running_gateway(nats_url, tmp_path, max_watch_secs=2.0) as gateway:
 
         async def lasted_secs() -> float:
             began = time.monotonic()
-            async for _ in api.experiments.watch(WatchRequest(experiment=ledger.experiment)):
-                pass
+            async with watching(gateway, WatchRequest(experiment=ledger.experiment), BINARY) as viewer:
+                with contextlib.suppress(StopAsyncIteration):
+                    while True:
+                        await viewer.read()
             return time.monotonic() - began
 
         lasted = await asyncio.gather(*(lasted_secs() for _ in range(20)))
     assert max(lasted) - min(lasted) > 0.1
+
+
+async def test_a_stream_over_http2_lasts_unless_a_proxy_translates_it(
+    nats_url: str, tmp_path: Path, ledger: LedgerPeer
+) -> None:
+    request = WatchRequest(experiment=ledger.experiment)
+    async with running_gateway(nats_url, tmp_path, max_watch_secs=0.5) as gateway, gateway.api() as api:
+        lasting = aiter(api.experiments.watch(request))
+        await anext(lasting)
+        translated = api.experiments.watch(request, metadata={"authorization": f"Bearer {TOKEN}", "x-grpc-web": "1"})
+        async for _ in translated:
+            pass
+        # It began before, and still tells what changes.
+        await ledger.grow(5)
+        async with asyncio.timeout(60):
+            while not any(delta.point_count == ledger.point_count for delta in (await anext(lasting)).curves):
+                pass

@@ -49,6 +49,11 @@ class Call(ABC):
         # Sent with the first message or the trailers.
         self.initial_metadata: dict[str, str] = {}
 
+    @property
+    def from_web(self) -> bool:
+        """Whether the caller speaks gRPC-Web, to us or to a proxy, which then keeps this field of its clients."""
+        return "x-grpc-web" in self.metadata
+
     @abstractmethod
     async def recv_message(self) -> betterproto.Message | None:
         """The next message, or None at the end. Raises WeightsLabError for what is no message, and CallerGone."""

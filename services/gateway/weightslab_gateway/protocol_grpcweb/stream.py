@@ -35,6 +35,7 @@ class WebCall(Call):
     """Reads the request's body and writes frames as the response's."""
 
     transport = "grpc-web"
+    from_web = True
 
     def __init__(
         self,

@@ -1232,8 +1232,8 @@ export const ExperimentService: GenService<{
    * When nothing changes an empty message comes every 15 seconds, so that silence means a lost connection.
    * INVALID_ARGUMENT for a rate outside 0 to 10 or more than 10,000 positions; RESOURCE_EXHAUSTED for a viewer that does
    * not read for 30 seconds (`WL_SEND_TIMEOUT_SECS`) or is more than 1,000 edits behind; UNAVAILABLE when the gateway
-   * stops. After each of the last two: call again with the positions held. A stream ends with OK within an hour
-   * (`WL_MAX_WATCH_SECS`): call again at once with the positions and the revision held, and `resumed`.
+   * stops. After each of the last two: call again with the positions held. A stream over gRPC-Web ends with OK
+   * within an hour (`WL_MAX_WATCH_SECS`): call again at once with the positions and the revision held, and `resumed`.
    *
    * @generated from rpc weightslab.v1.ExperimentService.Watch
    */
