@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import platform
-import random
 import statistics
 import subprocess
 import sys
@@ -17,9 +16,9 @@ from typing import Any
 import torch
 
 from bench.training.services import ROOT, STOP_SECS, cores, pin
+from bench.training.spread import spread
 
 Cost = dict[str, float]
-RESAMPLES = 2000
 
 
 class LoopProcess:
@@ -107,24 +106,7 @@ def ratio(costs: Sequence[Mapping[str, Cost]], of: str, to: str = "plain") -> di
         "thread": [a["thread_ms"] / b["thread_ms"] for a, b in pairs],
         "total": [1 + (a["process_ms"] - b["process_ms"]) / b["thread_ms"] for a, b in pairs],
     }
-    for what, values in found.items():
-        ratios = sorted(values)
-        low, high = _interval(ratios)
-        result[what] = {
-            "median": round(statistics.median(ratios), 4),
-            "median_low_95": round(low, 4),
-            "median_high_95": round(high, 4),
-            "p5": round(ratios[round(0.05 * (len(ratios) - 1))], 4),
-            "p95": round(ratios[round(0.95 * (len(ratios) - 1))], 4),
-        }
-    return result
-
-
-def _interval(values: Sequence[float]) -> tuple[float, float]:
-    """Percentile bootstrap of the median, Efron 1979."""
-    draw = random.Random(1)
-    medians = sorted(statistics.median(draw.choices(values, k=len(values))) for _ in range(RESAMPLES))
-    return medians[round(0.025 * RESAMPLES)], medians[round(0.975 * RESAMPLES) - 1]
+    return result | {what: spread(values) for what, values in found.items()}
 
 
 def machine() -> dict[str, Any]:
