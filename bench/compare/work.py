@@ -42,14 +42,22 @@ def small_cnn() -> nn.Module:
     )
 
 
+def linear() -> nn.Module:
+    """So quick that what a tool adds to a step is not lost in what the step itself varies by."""
+    return nn.Sequential(nn.Flatten(), nn.Linear(28 * 28, 10))
+
+
+MODELS = {"cnn": small_cnn, "linear": linear}
+
+
 class Loop:
     """The plain loop, to be run some steps at a time. A tool changes the parts before `start`."""
 
-    def __init__(self, data: Dataset[Any]) -> None:
+    def __init__(self, data: Dataset[Any], model: str = "cnn") -> None:
         torch.manual_seed(1)
         self.data = data
         self.loader: Any = DataLoader(data, batch_size=BATCH_SIZE, shuffle=True)
-        self.model: Any = small_cnn()
+        self.model: Any = MODELS[model]()
         self.optimizer: Any = torch.optim.SGD(self.model.parameters(), lr=0.01)
         self.criterion: Any = nn.CrossEntropyLoss()
         self.logged: Callable[[int, torch.Tensor], None] = lambda step, loss: None
