@@ -68,7 +68,7 @@ def main() -> None:
     parser.add_argument("dataset", choices=["digits", "synthetic"])
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--model", choices=MODELS, default="cnn")
-    parser.add_argument("--rounds", type=int, default=40)
+    parser.add_argument("--rounds", type=int, default=24)
     parser.add_argument("--steps", type=int, default=25)
     given = parser.parse_args()
     result = measure(given.tool, given.dataset, given.folder, model=given.model, rounds=given.rounds, steps=given.steps)
