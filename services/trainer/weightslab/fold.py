@@ -28,7 +28,7 @@ from weightslab.split import Split
 log = logging.getLogger(__name__)
 
 # A group is derived once it has so much, so that what NumPy needs beside it stays small.
-_GROUP_BYTES = 4 * 1024 * 1024
+_GROUP_BYTES = 512 * 1024
 
 
 @dataclass(slots=True)
