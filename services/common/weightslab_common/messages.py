@@ -19,7 +19,10 @@ from weightslab_common.errors import InvalidArgument
 MessageT = TypeVar("MessageT", bound=betterproto.Message)
 GivenT = ParamSpec("GivenT")
 
-_VARINT, _FIXED_64, _LENGTH_DELIMITED, _FIXED_32 = 0, 1, 2, 5
+# The kinds of a field on the wire.
+VARINT, FIXED_64, LENGTH_DELIMITED, FIXED_32 = 0, 1, 2, 5
+# A number has ten bytes, and seventy bits, at most.
+_64_BITS = (1 << 64) - 1
 _WHOLE_NUMBERS = ("bool", "enum", "int32", "int64", "uint32", "uint64")
 _SMALL_VARINTS = tuple(bytes([number]) for number in range(0x80))
 # Around betterproto's own, which look at every attribute before they give it.
@@ -112,13 +115,13 @@ def _writer(meta: betterproto.FieldMetadata, *, is_list: bool) -> Write:
     # A value like the default is left out where nobody can tell whether it was given.
     always = bool(meta.optional or meta.group) or is_list
     if kind in _WHOLE_NUMBERS:
-        key = _varint(number << 3 | _VARINT)
+        key = _varint(number << 3 | VARINT)
         return _packed_writer(number) if is_list else _whole_number_writer(key, always=always)
     if kind == "double" and not is_list:
-        return _double_writer(_varint(number << 3 | _FIXED_64), always=always)
+        return _double_writer(_varint(number << 3 | FIXED_64), always=always)
     if kind not in ("string", "bytes", "message") or meta.wraps:
         raise NotImplementedError(f"fields of kind {kind} are not written yet; the contract has had none")
-    write = _delimited_writer(_varint(number << 3 | _LENGTH_DELIMITED), kind, always=always)
+    write = _delimited_writer(_varint(number << 3 | LENGTH_DELIMITED), kind, always=always)
     return _each(write) if is_list else write
 
 
@@ -140,7 +143,7 @@ def _whole_number_writer(key: bytes, *, always: bool) -> Write:
 
 
 def _packed_writer(number: int) -> Write:
-    key = _varint(number << 3 | _LENGTH_DELIMITED)
+    key = _varint(number << 3 | LENGTH_DELIMITED)
 
     def write(content: bytearray, values: list[int]) -> None:
         if values:
@@ -193,15 +196,15 @@ def _contract(message_type: Any) -> betterproto.ProtoClassMetadata:
 # Reading.
 
 
-def _read_varint(data: bytes, at: int) -> tuple[int, int]:
-    """The number that starts at `at`, and where it ends."""
+def read_varint(data: bytes, at: int) -> tuple[int, int]:
+    """The number that starts at `at`, and where it ends. Raises IndexError, and ValueError after ten bytes."""
     value = shift = 0
     while True:
         byte = data[at]
         at += 1
         value |= (byte & 0x7F) << shift
         if byte < 0x80:
-            return value & 0xFFFF_FFFF_FFFF_FFFF, at
+            return value, at
         shift += 7
         if shift > 63:
             raise ValueError("a number in it has no end")
@@ -253,31 +256,32 @@ class _Reader:
             key = data[at]
             at += 1
             if key >= 0x80:
-                key, at = _read_varint(data, start)
+                key, at = read_varint(data, start)
             field = self._fields.get(key)
             kind = key & 7
             value: Any
-            if kind == _LENGTH_DELIMITED:
+            if kind == LENGTH_DELIMITED:
                 length = data[at]
                 at += 1
                 if length >= 0x80:
-                    length, at = _read_varint(data, at - 1)
+                    length, at = read_varint(data, at - 1)
                 content_at = at
                 at += length
                 if at > end:
                     raise IndexError
                 if field is not None:
                     value = field.read(data, content_at, at) if field.read is not None else data[content_at:at]
-            elif kind == _VARINT:
+            elif kind == VARINT:
                 value = data[at]
                 at += 1
                 if value >= 0x80:
-                    value, at = _read_varint(data, at - 1)
+                    value, at = read_varint(data, at - 1)
+                    value &= _64_BITS
                 if field is not None and field.convert is not None:
                     value = field.convert(value)
-            elif kind in (_FIXED_64, _FIXED_32):
+            elif kind in (FIXED_64, FIXED_32):
                 content_at = at
-                at += 8 if kind == _FIXED_64 else 4
+                at += 8 if kind == FIXED_64 else 4
                 if at > end:
                     raise IndexError
                 if field is not None:
@@ -346,13 +350,13 @@ def _fields(name: str, meta: betterproto.FieldMetadata, field_type: Any, is_list
     kind, number, group = meta.proto_type, meta.number << 3, meta.group
     if kind in _WHOLE_NUMBERS:
         convert = _conversion(kind, field_type)
-        found = {number | _VARINT: _Field(name, is_list, False, group, convert, None)}
+        found = {number | VARINT: _Field(name, is_list, False, group, convert, None)}
         if is_list:
-            found[number | _LENGTH_DELIMITED] = _Field(name, is_list, True, group, None, _packed_reader(convert))
+            found[number | LENGTH_DELIMITED] = _Field(name, is_list, True, group, None, _packed_reader(convert))
         return found
     if kind == "double" and not is_list:
         unpack = struct.Struct("<d").unpack_from
-        return {number | _FIXED_64: _Field(name, False, False, group, None, lambda data, at, _: unpack(data, at)[0])}
+        return {number | FIXED_64: _Field(name, False, False, group, None, lambda data, at, _: unpack(data, at)[0])}
     if kind not in ("string", "bytes", "message") or meta.wraps:
         raise NotImplementedError(f"fields of kind {kind} are not read yet; the contract has had none")
     read: Read | None = None
@@ -360,7 +364,7 @@ def _fields(name: str, meta: betterproto.FieldMetadata, field_type: Any, is_list
         read = _read_text
     elif kind == "message":
         read = _message_reader(field_type)
-    return {number | _LENGTH_DELIMITED: _Field(name, is_list, False, group, None, read)}
+    return {number | LENGTH_DELIMITED: _Field(name, is_list, False, group, None, read)}
 
 
 def _read_text(data: bytes, at: int, end: int) -> str:
@@ -379,7 +383,8 @@ def _packed_reader(convert: Callable[[int], Any] | None) -> Read:
     def read(data: bytes, at: int, end: int) -> list[Any]:
         values = []
         while at < end:
-            value, at = _read_varint(data, at)
+            value, at = read_varint(data, at)
+            value &= _64_BITS
             values.append(value if convert is None else convert(value))
         if at > end:
             raise IndexError

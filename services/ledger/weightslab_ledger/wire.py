@@ -14,30 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 from weightslab_common.columns import F64, unpack
 from weightslab_common.errors import InvalidArgument
-from weightslab_common.messages import parsed
+from weightslab_common.messages import FIXED_32, FIXED_64, LENGTH_DELIMITED, VARINT, parsed, read_varint
 from weightslab_proto.weightslab.bus.v1 import SplitRegistration
 from weightslab_proto.weightslab.v1 import EditSamplesRequest, SummarizeSelectionRequest
 
-_LENGTH_DELIMITED = 2
 # Field numbers of `Target`, `SampleList` and `SampleRef`.
 _TARGET_SAMPLES, _LIST_SAMPLES, _REF_SPLIT, _REF_UID = 1, 1, 1, 2
 
 Metadata = dict[str, NDArray[np.float64] | list[str]]
 RequestT = TypeVar("RequestT", EditSamplesRequest, SummarizeSelectionRequest)
-
-
-def _varint(data: bytes, at: int) -> tuple[int, int]:
-    """The number that starts at `at`, and where it ends."""
-    value = shift = 0
-    while True:
-        byte = data[at]
-        at += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, at
-        shift += 7
-        if shift > 63:
-            raise InvalidArgument("a number in a message has no end")
 
 
 def split_field(data: bytes, number: int) -> tuple[list[bytes], bytes]:
@@ -47,7 +32,7 @@ def split_field(data: bytes, number: int) -> tuple[list[bytes], bytes]:
     """
     found: list[bytes] = []
     rest: list[bytes] = []
-    wanted = number << 3 | _LENGTH_DELIMITED
+    wanted = number << 3 | LENGTH_DELIMITED
     at, end = 0, len(data)
     try:
         while at < end:
@@ -55,27 +40,29 @@ def split_field(data: bytes, number: int) -> tuple[list[bytes], bytes]:
             key = data[at]
             at += 1
             if key >= 0x80:
-                key, at = _varint(data, start)
+                key, at = read_varint(data, start)
             kind = key & 7
-            if kind == _LENGTH_DELIMITED:
+            if kind == LENGTH_DELIMITED:
                 length = data[at]
                 at += 1
                 if length >= 0x80:
-                    length, at = _varint(data, at - 1)
+                    length, at = read_varint(data, at - 1)
                 content_at = at
                 at += length
                 if key == wanted:
                     found.append(data[content_at:at])
                     continue
-            elif kind == 0:
-                _, at = _varint(data, at)
-            elif kind in (1, 5):
-                at += 8 if kind == 1 else 4
+            elif kind == VARINT:
+                _, at = read_varint(data, at)
+            elif kind in (FIXED_64, FIXED_32):
+                at += 8 if kind == FIXED_64 else 4
             else:
                 raise InvalidArgument(f"a message holds a field of unknown kind {kind}")
             rest.append(data[start:at])
     except IndexError:
         raise InvalidArgument("a message is cut short") from None
+    except ValueError:
+        raise InvalidArgument("a number in a message has no end") from None
     if at > end:
         raise InvalidArgument("a message is cut short")
     return found, b"".join(rest)

@@ -132,9 +132,9 @@ def watch_loader(
     """A loader to iterate over in place of `loader`: it yields the same batches, less the discarded samples.
 
     `split` defaults to `train`, or `val` when a split `train` is watched already, unless the loader is that of `train`
-    made anew after an epoch. `train` tells whether the loader
-    feeds the optimizer; by default the split `train` does. `uids` names the samples, `metadata` gives one value per
-    sample and name, `media_kind` is `image`, `volume`, `text` or empty when it cannot be told by the first sample.
+    made anew after an epoch. `train` tells whether the loader feeds the optimizer; by default the split `train` does.
+    `uids` names the samples, `metadata` gives one value per sample and name, `media_kind` is `image`, `volume`, `text`
+    or empty when it cannot be told by the first sample.
 
     An iterable dataset needs the `uids` of all its samples, and `uid_of`, which tells the uid of one, unless its
     samples are mappings with `uid`. Then a discarded sample is left out after it was read, and its batch is smaller.

@@ -55,3 +55,8 @@ def test_a_message_cut_short_is_refused() -> None:
     content = bytes(registration("train", ["abcdef"]))
     with pytest.raises(InvalidArgument, match="cut short"):
         read_registration(content[: content.index(b"abcdef") + 3])
+
+
+def test_a_number_without_an_end_is_refused() -> None:
+    with pytest.raises(InvalidArgument, match="a number in a message has no end"):
+        split_field(b"\xff" * 12, 5)
